@@ -1,0 +1,54 @@
+# `make` alone prints what there is. Each target sets up what it needs; set-up is done once.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+
+# the first Python 3.10-3.12 on the PATH; name another one with `make PYTHON3=/path/to/python`
+PYTHON3 ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
+
+.PHONY: help setup model labs test lab doctor release check grade stability lock-check clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup:
+	@test -n "$(PYTHON3)" || { echo "Set-up stopped: no Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON3) scripts/setup_environment.py
+
+model: setup
+	@$(PYTHON) -m scripts.prepare_embedded_model
+
+labs: model  ## execute every solved lab; notebooks and web pages land in outputs/
+	@$(PYTHON) -m scripts.run_labs
+
+test: model  ## run the whole test suite
+	@$(PYTHON) -m pytest
+
+lab: model  ## open JupyterLab on the student notebooks
+	@$(PYTHON) -m scripts.start_jupyterlab
+
+check: model  ## check your notebook of one lab: make check LAB=01
+	@$(PYTHON) -m scripts.course.check $(LAB)
+
+release: setup  ## regenerate notebooks/ from solutions/
+	@$(PYTHON) -m scripts.course.release
+
+grade: model  ## grade a class: make grade SUBMISSIONS=dir OUT=dir
+	@$(PYTHON) -m scripts.course.grade "$(SUBMISSIONS)" "$(OUT)"
+
+stability: model  ## run the notebook tests again, twice and with one thread; no output may differ
+	@for threads in 2 2 1; do OMP_NUM_THREADS=$$threads $(PYTHON) -m pytest solutions || exit 1; done
+
+lock-check: setup  ## check that the pinned set resolves, on DGX Spark (aarch64) too; needs the network
+	@$(PYTHON) -m scripts.check_requirements
+
+doctor:  ## say what is installed, what is missing and what to do
+	@test -n "$(PYTHON3)" || { echo "No Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON3) scripts/doctor.py
+
+clean:  ## delete .venv, the fetched model and everything in outputs/
+	@rm -rf .venv checkpoints/fetched *.egg-info .pytest_cache
+	@find scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find outputs -mindepth 1 ! -name .gitkeep ! -path outputs/attention_patterns ! -path outputs/patching_results \
+		! -path outputs/sae_features -delete

@@ -1,0 +1,16 @@
+"""The labs' package. Importing it turns telemetry and model-hub look-ups off, unless the user has set them.
+
+Hub look-ups come back on only inside `load_model`, when a model is asked for that only a hub has: an unreachable
+hub otherwise costs every import and every tokenizer half a minute of retries.
+"""
+
+import os
+
+for _name, _value in {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "WANDB_MODE": "disabled",
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,1 @@
+"""How the labs are released, checked, graded and exported."""

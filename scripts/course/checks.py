@@ -1,0 +1,112 @@
+"""Checks for exercises: compare an answer with the truth and say what was probably forgotten.
+
+Every failed check raises `CheckFailed` with one readable hint. Graded cells call nothing else, so that feedback can
+show the hint alone and never a hidden test.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+
+class CheckFailed(AssertionError):
+    """An exercise's check did not pass; the message is the hint for the student."""
+
+
+def expect(condition: bool, hint: str) -> None:
+    """Raise `CheckFailed(hint)` unless `condition` is true."""
+    if not condition:
+        raise CheckFailed(hint)
+
+
+def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Call a student's function and return what it returns.
+
+    The function is called twice, on copies of the arguments: an answer that stops with an error, returns nothing,
+    changes its inputs, or remembers its first call fails here, with a hint that says so.
+    """
+    results = []
+    for _ in range(2):
+        given, given_named = copy.deepcopy((args, kwargs))
+        try:
+            results.append(function(*given, **given_named))
+        except CheckFailed:
+            raise
+        except NotImplementedError as error:
+            raise CheckFailed(f"{function.__name__} is not written yet: replace its last line by your answer.") from error
+        except Exception as error:
+            raise CheckFailed(f"{function.__name__} stopped with {type(error).__name__}: {error}") from error
+        expect(results[-1] is not None, f"{function.__name__} returned None: is the `return` missing?")
+        expect(
+            same((given, given_named), (args, kwargs)),
+            f"{function.__name__} changed its input: work on a copy (`.clone()`), since others still use the original.",
+        )
+    expect(
+        same(results[0], results[1]),
+        f"{function.__name__} gave another answer when called a second time with the same input: "
+        "does it keep something between calls?",
+    )
+    return results[0]
+
+
+def expect_close(
+    got: Any,
+    expected: torch.Tensor | float,
+    what: str,
+    mistakes: Mapping[str, Any] | None = None,
+    atol: float = 1e-5,
+) -> None:
+    """Raise `CheckFailed` unless `got` has the shape of `expected` and equals it to `atol` (absolute and relative).
+
+    `mistakes` maps a hint to the value that this mistake gives: the first one that `got` equals is the hint shown.
+    """
+    expected = torch.as_tensor(expected)
+    try:
+        tensor = torch.as_tensor(got)
+    except Exception as error:
+        raise CheckFailed(f"{what} should be a tensor or a number, not {type(got).__name__}.") from error
+    for hint, wrong in (mistakes or {}).items():
+        wrong = torch.as_tensor(wrong)
+        if not _close(wrong, expected, atol) and _close(tensor, wrong, atol):
+            raise CheckFailed(hint)
+    expect(
+        tensor.shape == expected.shape,
+        f"{what} has shape {_shape(tensor)}, expected {_shape(expected)}.",
+    )
+    expect(not torch.isnan(tensor.float()).any(), f"{what} contains NaN.")
+    if not _close(tensor, expected, atol):
+        error = (tensor.double() - expected.double()).abs().max().item()
+        raise CheckFailed(f"{what} differs from the expected values by up to {error:.3g}.")
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two nested structures of tensors, containers and plain values are equal; callables count as equal."""
+    if isinstance(left, torch.Tensor) or isinstance(right, torch.Tensor):
+        return (
+            isinstance(left, torch.Tensor)
+            and isinstance(right, torch.Tensor)
+            and left.shape == right.shape
+            and torch.equal(torch.nan_to_num(left), torch.nan_to_num(right))
+        )
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return len(left) == len(right) and all(map(same, left, right))
+    if callable(left) and callable(right):
+        return True
+    try:
+        return bool(left == right) or left.__dict__ == right.__dict__
+    except Exception:  # an object that can't be compared can't show a difference either
+        return True
+
+
+def _close(left: torch.Tensor, right: torch.Tensor, atol: float) -> bool:
+    return left.shape == right.shape and torch.allclose(
+        left.detach().double().cpu(), right.detach().double().cpu(), atol=atol, rtol=atol
+    )
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return str(list(tensor.shape))
