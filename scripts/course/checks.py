@@ -27,6 +27,7 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
     The function is called twice, on copies of the arguments: an answer that stops with an error, returns nothing,
     changes its inputs, or remembers its first call fails here, with a hint that says so.
     """
+    name = getattr(function, "__name__", "the function")
     results = []
     for _ in range(2):
         given, given_named = copy.deepcopy((args, kwargs))
@@ -35,18 +36,17 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
         except CheckFailed:
             raise
         except NotImplementedError as error:
-            raise CheckFailed(f"{function.__name__} is not written yet: replace its last line by your answer.") from error
+            raise CheckFailed(f"{name} is not written yet: replace its last line by your answer.") from error
         except Exception as error:
-            raise CheckFailed(f"{function.__name__} stopped with {type(error).__name__}: {error}") from error
-        expect(results[-1] is not None, f"{function.__name__} returned None: is the `return` missing?")
+            raise CheckFailed(f"{name} stopped with {type(error).__name__}: {error}") from error
+        expect(results[-1] is not None, f"{name} returned None: is the `return` missing?")
         expect(
             same((given, given_named), (args, kwargs)),
-            f"{function.__name__} changed its input: work on a copy (`.clone()`), since others still use the original.",
+            f"{name} changed its input: work on a copy (`.clone()`), since others still use the original.",
         )
     expect(
         same(results[0], results[1]),
-        f"{function.__name__} gave another answer when called a second time with the same input: "
-        "does it keep something between calls?",
+        f"{name} gave another answer when called a second time with the same input: does it keep something?",
     )
     return results[0]
 

@@ -1,0 +1,67 @@
+"""Say what the labs need, what is there, and what to do about the rest. Needs nothing but Python; changes nothing."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+DISK_NEEDED_GB = 4  # .venv with the CPU build of torch, the converted model, and room for outputs
+MEMORY_NEEDED_GB = 4  # one kernel with the embedded model takes less than 3
+IN_VENV = """
+import os, torch
+from scripts.interp.embedded_model import is_prepared
+print("torch", torch.__version__, "| GPU:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used")
+print("embedded model:", "ready" if is_prepared() else "MISSING")
+"""
+
+
+def memory_gb() -> float:
+    """Physical memory in GB, or 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, OSError, ValueError):
+        return 0.0
+
+
+def checks():
+    """Yield (what, whether it is fine, what was found or what to do)."""
+    fine = (3, 10) <= sys.version_info[:2] <= (3, 12)
+    yield "Python", fine, f"{platform.python_version()} at {sys.executable}" + ("" if fine else "; 3.10 to 3.12 is needed")
+    fine = all(importlib.util.find_spec(module) for module in ("venv", "ensurepip"))
+    yield "venv and pip", fine, "there" if fine else "missing: on Debian or Ubuntu install python3-venv"
+    free = shutil.disk_usage(ROOT).free / 1e9
+    fine = free > DISK_NEEDED_GB or PYTHON.exists()
+    yield "disk", fine, f"{free:.0f} GB free; a fresh set-up takes about {DISK_NEEDED_GB} GB"
+    memory = memory_gb()
+    yield "memory", not memory or memory > MEMORY_NEEDED_GB, f"{memory:.0f} GB; a lab takes less than {MEMORY_NEEDED_GB} GB"
+    fine = os.access(ROOT, os.W_OK)
+    yield "repository", fine, f"{ROOT} {'can' if fine else 'can NOT'} be written to"
+    if not PYTHON.exists():
+        yield "set-up", False, "not done yet: run `make labs` or `make lab`"
+        return
+    found = subprocess.run([str(PYTHON), "-c", IN_VENV], cwd=ROOT, text=True, capture_output=True)
+    if found.returncode != 0:
+        reason = (found.stderr.strip().splitlines() or ["no reason given"])[-1]
+        yield "set-up", False, f"broken ({reason}): run `make clean`, then `make labs`"
+        return
+    torch_line, model_line = found.stdout.strip().splitlines()
+    yield "set-up", True, torch_line
+    fine = "MISSING" not in model_line
+    yield "embedded model", fine, "ready" if fine else "missing: run `make model` with the network on"
+    yield "LAB_MODEL", True, os.environ.get("LAB_MODEL", "not set: the embedded model is used")
+
+
+def main() -> int:
+    results = list(checks())
+    for what, fine, found in results:
+        print(f"{'ok ' if fine else '!! '} {what:16} {found}")
+    return 0 if all(fine for _, fine, _ in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The grader is tested by answers: every wrong one must lose its points with its hint, every right one keep them.
+
+All answers of a lab run in this process: the lab's set-up cell once, then the exercise's own cells.
+"""
+
+import importlib
+import pkgutil
+
+import pytest
+
+import tests.answers
+from scripts.course.cells import STUB, read_exercises, read_setup
+from scripts.course.checks import CheckFailed
+from scripts.interp.paths import ROOT
+
+LABS = [importlib.import_module(f"tests.answers.{module.name}") for module in pkgutil.iter_modules(tests.answers.__path__)]
+EXERCISES = {lab: {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab.NOTEBOOK)} for lab in LABS}
+_SETUP = {}
+
+
+def fresh_namespace(lab) -> dict:
+    """What the set-up cell of a lab defines, in a dictionary of its own."""
+    if lab not in _SETUP:
+        _SETUP[lab] = {"__name__": "__main__"}
+        exec(read_setup(ROOT / "solutions" / lab.NOTEBOOK), _SETUP[lab])
+    return dict(_SETUP[lab])
+
+
+def source_of(exercise, answer) -> str:
+    """The cell that an answer stands for."""
+    if isinstance(answer, str):
+        return answer
+    old, new = answer
+    assert exercise.solution.count(old) == 1, f"{old!r} must occur once in the solution of {exercise.id}"
+    return exercise.solution.replace(old, new)
+
+
+def grade(lab, exercise, source: str) -> str:
+    """Run an answer and its test cell, hidden tests included. Returns the hint, or "" if the answer keeps its points."""
+    namespace = fresh_namespace(lab)
+    exec(source, namespace)
+    try:
+        exec(exercise.test, namespace)
+    except CheckFailed as failed:
+        return str(failed)
+    return ""
+
+
+def cases(kind: str):
+    for lab in LABS:
+        for exercise, answers in getattr(lab, kind).items():
+            for name, answer in answers.items():
+                yield pytest.param(lab, exercise, answer, id=f"{lab.__name__[-5:]}-{exercise}-{name.replace(' ', '_')}")
+
+
+@pytest.mark.parametrize("lab, exercise, answer", cases("WRONG"))
+def test_wrong_answer_loses_its_points_and_gets_its_hint(lab, exercise, answer):
+    exercise = EXERCISES[lab][exercise]
+    change, hint = answer
+    given = grade(lab, exercise, source_of(exercise, change))
+    assert given, "a wrong answer kept its points"
+    assert hint in given, f"the hint given was: {given}"
+
+
+@pytest.mark.parametrize("lab, exercise, answer", cases("RIGHT"))
+def test_right_answer_written_differently_keeps_its_points(lab, exercise, answer):
+    exercise = EXERCISES[lab][exercise]
+    assert grade(lab, exercise, source_of(exercise, answer)) == ""
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.NOTEBOOK)
+def test_solution_keeps_its_points_and_stub_scores_nothing(lab):
+    for exercise in EXERCISES[lab].values():
+        assert grade(lab, exercise, exercise.solution) == "", exercise.id
+        head = exercise.solution.split("### BEGIN SOLUTION")[0]
+        assert "not written yet" in grade(lab, exercise, head + STUB), exercise.id
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.NOTEBOOK)
+def test_every_exercise_has_enough_answers(lab):
+    assert set(lab.WRONG) == set(lab.RIGHT) == set(EXERCISES[lab])
+    for exercise in EXERCISES[lab]:
+        assert len(lab.WRONG[exercise]) >= 5 and len(lab.RIGHT[exercise]) >= 2
