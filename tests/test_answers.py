@@ -53,7 +53,7 @@ def cases(kind: str):
                 yield pytest.param(lab, exercise, answer, id=f"{lab.__name__[-5:]}-{exercise}-{name.replace(' ', '_')}")
 
 
-@pytest.mark.parametrize("lab, exercise, answer", cases("WRONG"))
+@pytest.mark.parametrize("lab, exercise, answer", list(cases("WRONG")))
 def test_wrong_answer_loses_its_points_and_gets_its_hint(lab, exercise, answer):
     exercise = EXERCISES[lab][exercise]
     change, hint = answer
@@ -62,7 +62,7 @@ def test_wrong_answer_loses_its_points_and_gets_its_hint(lab, exercise, answer):
     assert hint in given, f"the hint given was: {given}"
 
 
-@pytest.mark.parametrize("lab, exercise, answer", cases("RIGHT"))
+@pytest.mark.parametrize("lab, exercise, answer", list(cases("RIGHT")))
 def test_right_answer_written_differently_keeps_its_points(lab, exercise, answer):
     exercise = EXERCISES[lab][exercise]
     assert grade(lab, exercise, source_of(exercise, answer)) == ""

@@ -13,15 +13,22 @@ _TEMPLATE = """
 {%- block html_head_js_mathjax -%}{%- endblock html_head_js_mathjax -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock html_head_js_mermaidjs -%}
 """
-_REMOTE = re.compile(r"""<script[^>]+src\s*=\s*["']?(?:https?:)?//[^>]*>|<link[^>]+href\s*=\s*["']?(?:https?:)?//[^>]*>""", re.I)
+_REMOTE = re.compile(
+    r"""<script[^>]+src\s*=\s*["']?(?:https?:)?//[^>]*>(?:\s*</script>)?"""
+    r"""|<link[^>]+href\s*=\s*["']?(?:https?:)?//[^>]*>""",
+    re.I,
+)
 
 
 def html_page(notebook: nbformat.NotebookNode, title: str) -> str:
-    """The notebook as a self-contained HTML page."""
+    """The notebook as a self-contained HTML page.
+
+    Plotly adds MathJax from a CDN to each figure, in case a label holds a formula. Ours hold none, so it is taken out.
+    """
     exporter = HTMLExporter(extra_loaders=[DictLoader({"offline.html.j2": _TEMPLATE})], template_file="offline.html.j2")
     exporter.embed_images = True
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
-    return page
+    return _REMOTE.sub("", page)
 
 
 def remote_parts(page: str) -> list[str]:

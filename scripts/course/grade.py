@@ -1,0 +1,137 @@
+"""Grade a class.
+
+    python -m scripts.course.grade SUBMISSIONS OUT [--jobs 2] [--timeout 60] [--lab-timeout 900] [--memory 6]
+
+SUBMISSIONS/<student>/<notebook>.ipynb goes in. OUT gets grades.csv, feedback/<student>/<lab>.html, and course/, an
+nbgrader course whose grade book knows every point: start JupyterLab there and open its Formgrader to grade written
+answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the pages.
+
+Every student is graded in a process of its own, so that no submission can spoil another one. That is no sandbox; see
+`scripts.course.tampering` for what is detected and what is not.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import psutil
+
+from scripts.course.course import stage
+from scripts.course.grade_one import Job, save_result
+from scripts.course.report import report, table
+from scripts.interp.paths import ROOT
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Grade a class: SUBMISSIONS/<student>/<notebook>.ipynb")
+    parser.add_argument("submissions", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--solutions", type=Path, default=ROOT / "solutions", help="the solved labs")
+    parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default 2)")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds for one cell (default 60)")
+    parser.add_argument("--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default 900)")
+    parser.add_argument("--memory", type=float, default=6, help="GB of memory for each kernel (default 6)")
+    options = parser.parse_args(arguments)
+    if not options.submissions.is_dir():
+        print(f"There is no folder {options.submissions}; give one that holds <student>/<notebook>.ipynb.")
+        return 2
+    students = sorted(p for p in options.submissions.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not students:
+        print(f"{options.submissions} holds no folders; each student needs one: <student>/<notebook>.ipynb.")
+        return 2
+    solutions = sorted(options.solutions.glob("*.ipynb"))
+    if not solutions:
+        print(f"{options.solutions} holds no solved labs to grade against.")
+        return 2
+
+    logging.getLogger("traitlets").setLevel(logging.ERROR)
+    course = options.out.resolve() / "course"
+    print(f"Preparing {len(solutions)} lab{'s' * (len(solutions) > 1)} …", flush=True)
+    try:
+        stage(course, solutions)
+    except Exception as error:
+        print(f"The labs could not be prepared in {course}: {error} If they changed since it was made, use another OUT.")
+        return 1
+    jobs = [
+        Job(str(course), [path.stem for path in solutions], folder.name, book_name(folder.name), str(folder.resolve()),
+            options.timeout, options.lab_timeout, options.memory)
+        for folder in students
+    ]
+    failed = False
+    with ThreadPoolExecutor(options.jobs) as pool:
+        running = {pool.submit(grade_in_process, job): job for job in jobs}
+        for number, future in enumerate(as_completed(running), start=1):
+            seconds, statuses = future.result()
+            failed = failed or any(status.startswith("could not be graded") for status in statuses)
+            print(f"[{number}/{len(jobs)}] {running[future].student} ({seconds:.0f} s): {' | '.join(statuses)}", flush=True)
+    rows = report(options.out)
+    print(f"\n{table(rows)}\n\ngrades: {options.out / 'grades.csv'}\npages:  {options.out / 'feedback'}")
+    return 1 if failed else 0
+
+
+def book_name(student: str) -> str:
+    """A student's name in the grade book: nbgrader takes it for a pattern, so unusual characters need another name."""
+    if re.fullmatch(r"\w[\w.@-]*", student):
+        return student
+    return re.sub(r"[^\w.@-]", "_", student).lstrip("._") + "_" + hashlib.sha256(student.encode()).hexdigest()[:6]
+
+
+def grade_in_process(job: Job) -> tuple[float, list[str]]:
+    """Run `grade_one` for a student, with everything it says in a log. Returns seconds and the status of each lab."""
+    course = Path(job.course)
+    shutil.rmtree(course / "results" / job.student_id, ignore_errors=True)
+    log = course / "logs" / f"{job.student_id}.log"
+    log.parent.mkdir(exist_ok=True)
+    # both phases are limited in the process itself; this only ends one that hangs all the same
+    limit = len(job.labs) * (3 * job.lab_seconds + 300)
+    mark = secrets.token_hex(8)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, log.open("wb") as output:
+        order = Path(folder) / "job.json"
+        order.write_text(json.dumps(job._asdict()), encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.course.grade_one", str(order)], cwd=folder,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, "LAB_GRADING": mark},
+        )
+        try:
+            ended = f"could not be graded (its process ended with status {process.wait(limit)}; see {log})"
+        except subprocess.TimeoutExpired:
+            ended = f"could not be graded (it took longer than {limit:g} s)"
+        finally:
+            end_processes(mark)
+            process.wait()
+    statuses = []
+    for lab in job.labs:
+        path = course / "results" / job.student_id / f"{lab}.json"
+        if not path.exists():
+            save_result(course, {"student": job.student, "student_id": job.student_id, "lab": lab, "handed_in": True,
+                                 "graded": False, "status": ended})
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["handed_in"] or len(job.labs) == 1:
+            statuses.append(result["status"])
+    return time.monotonic() - started, statuses or ["nothing was handed in"]
+
+
+def end_processes(mark: str) -> None:
+    """End what a submission left running, kernels included: every process that inherited this mark."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("LAB_GRADING") == mark:
+                process.kill()
+        except psutil.Error:
+            continue
+
+
+if __name__ == "__main__":
+    sys.exit(main())

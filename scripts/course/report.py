@@ -1,0 +1,121 @@
+"""Write a class's results: grades.csv, a feedback page for each student and lab, and a table on the screen.
+
+    python -m scripts.course.report OUT
+
+`make grade` does this at its end. Run it again after grading written answers by hand (with the Formgrader of a
+JupyterLab started in OUT/course): points given there, and comments, are then in the CSV and on the pages.
+"""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from nbgrader.api import Gradebook
+
+from scripts.course.cells import Exercise, Written, exercises_of, read_notebook, written_of
+from scripts.course.course import grade_book
+from scripts.course.feedback import feedback_page
+from scripts.interp.paths import write_atomically
+
+
+class Row(NamedTuple):
+    """One student's result in one lab."""
+
+    student: str
+    lab: str
+    scores: dict[str, float]  # points by exercise
+    manual: dict[str, float | None]  # points by written answer; None if it waits for a person
+    comments: dict[str, str]  # of the person who graded, by written answer
+    of: float  # points that can be had automatically
+    awaiting: float  # points of written answers that wait for a person
+    max: float
+    status: str
+    hints: dict[str, str]
+
+    @property
+    def automatic(self) -> float:
+        return sum(self.scores.values())
+
+
+def report(out: Path) -> list[Row]:
+    """Write everything from the results and the grade book in `out`/course. Returns the rows of the table."""
+    course = out / "course"
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(course.glob("results/*/*.json"))]
+    used = {result["lab"] for result in results if result["handed_in"]}  # labs that nobody handed in are no failures
+    results = [result for result in results if result["lab"] in used or not used]
+    results.sort(key=lambda result: (result["lab"], result["student"]))
+    labs = {}
+    for lab in dict.fromkeys(result["lab"] for result in results):
+        source = read_notebook(course / "source" / lab / f"{lab}.ipynb")
+        labs[lab] = exercises_of(source), written_of(source)
+
+    rows = []
+    with Gradebook(grade_book(course)) as book:
+        for result in results:
+            rows.append(row_of(book, result, *labs[result["lab"]]))
+    write_atomically(out / "grades.csv", csv_text(rows, [e.id for exercises, _ in labs.values() for e in exercises]))
+    for row, result in zip(rows, results):
+        path = course / "autograded" / result["student_id"] / row.lab / f"{row.lab}.ipynb"
+        answers = read_notebook(path) if result["graded"] else None
+        page = feedback_page(row, *labs[row.lab], answers)
+        write_atomically(out / "feedback" / row.student / f"{row.lab}.html", page)
+    return rows
+
+
+def row_of(book: Gradebook, result: dict, exercises: list[Exercise], written: list[Written]) -> Row:
+    scores = {exercise.id: 0.0 for exercise in exercises}
+    manual: dict[str, float | None] = {answer.id: 0.0 for answer in written}
+    comments = {}
+    of = sum(exercise.points for exercise in exercises)
+    if result["graded"]:
+        submission = book.find_submission_notebook(result["lab"], result["lab"], result["student_id"])
+        for grade in submission.grades:
+            given = grade.manual_score if grade.manual_score is not None else grade.auto_score
+            if grade.name in manual:
+                manual[grade.name] = given
+            else:
+                scores[grade.name.removeprefix("test-")] = given
+        comments = {comment.name: comment.comment for comment in submission.comments if comment.comment}
+    points = {answer.id: answer.points for answer in written}
+    return Row(
+        result["student"], result["lab"], scores, manual, comments, of,
+        awaiting=sum(points[name] for name, given in manual.items() if given is None),
+        max=of + sum(points.values()), status=result["status"], hints=result.get("hints", {}),
+    )
+
+
+def csv_text(rows: list[Row], exercises: list[str]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["student", "lab", *exercises, "automatic_points", "manual_points", "awaiting_manual_points",
+                     "max_points", "status"])
+    for row in rows:
+        manual = sum(given or 0 for given in row.manual.values())
+        numbers = [row.scores.get(name, "") for name in exercises] + [row.automatic, manual, row.awaiting, row.max]
+        texts = [f"{number:g}" if number != "" else "" for number in numbers]
+        writer.writerow([safe(row.student), row.lab, *texts, safe(row.status)])
+    return file.getvalue()
+
+
+def safe(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: names and messages come from students."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+def table(rows: list[Row]) -> str:
+    """The results for the screen."""
+    lines = [("student", "lab", "points", "by hand", "status")]
+    for row in rows:
+        waiting = f"{row.awaiting:g} waiting" if row.awaiting else f"{sum(given or 0 for given in row.manual.values()):g}"
+        lines.append((row.student, row.lab, f"{row.automatic:g} of {row.of:g}", waiting, row.status))
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths)), line[4]]) for line in lines)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "course").is_dir():
+        sys.exit("usage: python -m scripts.course.report OUT   (the OUT of an earlier `make grade`)")
+    print(table(report(Path(sys.argv[1]))))
