@@ -1,4 +1,4 @@
-"""The one import of every lab, `from scripts.mech_interp_utils import *`; the work is done in `scripts/interp/`."""
+"""The one import of every lab: `from scripts.mech_interp_utils import *`. The work is in scripts/interp."""
 
 from scripts.interp.activations import load_activations, save_activations
 from scripts.interp.datasets import (
@@ -16,7 +16,7 @@ from scripts.interp.figures import (
     plot_residual_norms,
     save_figure,
 )
-from scripts.interp.hooks import check_hooks, run_with_hooks
+from scripts.interp.hooks import check_hooks, run_with_hooks, zero_head
 from scripts.interp.logits import compute_logit_diff, get_top_predictions, logit_lens
 from scripts.interp.memory import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
 from scripts.interp.models import available_models, load_model, random_weight_copy
@@ -57,4 +57,5 @@ __all__ = [
     "save_activations",
     "save_figure",
     "token_positions",
+    "zero_head",
 ]

@@ -64,6 +64,7 @@ def run(path: Path, update: bool) -> str:
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
+        store_widget_state=False,  # a page would load the widgets from a CDN
         extra_arguments=["--IPKernelApp.log_level=40"],  # no warning about unencrypted loopback connections
         on_cell_execute=show,
     )

@@ -37,7 +37,7 @@ def test_round_trip(tmp_path):
         (dict(activations=torch.randn(3, 2, 5)), r"\(3, 2, 5\).*\[n_samples, d_model\]"),
         (dict(activations=torch.ones(3, 5, dtype=torch.long)), "floating-point"),
         (dict(activations=[[1.0]]), "floating-point"),
-        (dict(activations=torch.randn(2, 5)), "3 prompts for 2 rows"),
+        (dict(activations=torch.randn(2, 5)), "3 prompts do not fit 2 rows"),
         (dict(activations=torch.randn(0, 5), prompts=[]), "0 prompts"),
         (dict(prompts="abc"), "list of texts"),
         (dict(prompts=[1, 2, 3]), "list of texts"),
@@ -85,7 +85,7 @@ def test_damaged_and_foreign_files(tmp_path):
     with pytest.raises(ValueError, match="no activations file"):
         load_activations(path)
     torch.save({"activations": torch.randn(3, 5)}, path)
-    with pytest.raises(ValueError, match=r"activations, layer, metadata, prompts; this one: \['activations'\]"):
+    with pytest.raises(ValueError, match=r"layer, metadata, prompts; this one: \['activations'\]"):
         load_activations(path)
     torch.save(torch.randn(3, 5), path)
     with pytest.raises(ValueError, match="this one: Tensor"):

@@ -298,8 +298,8 @@ def test_a_disk_that_fills_up_during_the_conversion_leaves_nothing_behind(models
         """import resource
 convert = embedded_model._convert
 def convert_with_little_room(*arguments):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # every file longer than that fails to be
-    written convert(*arguments)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # a file that grows longer fails
+    convert(*arguments)
 embedded_model._convert = convert_with_little_room
 embedded_model.prepare""",
     )

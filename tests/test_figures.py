@@ -134,6 +134,7 @@ def test_head_scores_are_sequential_and_effects_centred():
         (torch.zeros(6), "give \\[n_layers, n_heads\\]"),
         ({"a": torch.zeros(1, 2, 3)}, "give \\[n_layers, n_heads\\]"),
         ({}, "give \\[n_layers, n_heads\\]"),
+        ({"a": torch.zeros(6, 4), "b": torch.zeros(4, 6)}, "give \\[n_layers, n_heads\\]"),
         (torch.zeros(0, 4), "give \\[n_layers, n_heads\\]"),
         (-torch.ones(6, 4), "use effect=True"),
         (2 * torch.ones(6, 4), "use effect=True"),

@@ -226,7 +226,7 @@ def test_the_table_prints_every_model_on_a_line():
     lines = text.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == list(MODELS)
     assert all(len(line) <= 110 for line in lines)
-    assert "  yes  " in lines[1] and "CC-BY-NC-4.0" in text
+    assert lines[1].split()[1] == "yes" and "CC-BY-NC-4.0" in text
 
 
 def test_the_table_says_how_to_get_the_embedded_model(monkeypatch, tmp_path):
@@ -320,7 +320,7 @@ print("OUTCOME", json.dumps(outcome))
 
 
 class Hub:
-    """A model hub for the repository lab/tiny and nothing else; lab/silent never answers."""
+    """A model hub with lab/tiny; it breaks off in the middle of lab/broken, and lab/silent never gets an answer."""
 
     def __init__(self, folder: Path):
         hub = self
@@ -334,7 +334,8 @@ class Hub:
                 if "lab/silent" in self.path:
                     threading.Event().wait(30)
                 path = self.path.lstrip("/").replace(f"/resolve/{'c' * 40}/", "/resolve/main/")
-                repository, _, name = path.partition("/resolve/main/")
+                broken = "lab/broken" in path and path.endswith("model.safetensors")
+                repository, _, name = path.replace("lab/broken", "lab/tiny").partition("/resolve/main/")
                 file = folder / name
                 body, headers, status = b"", {}, 200
                 if repository.startswith("api/models/lab/tiny"):
@@ -354,7 +355,8 @@ class Hub:
                     self.send_header(key, value)
                 self.end_headers()
                 if with_body:
-                    self.wfile.write(body)
+                    self.wfile.write(body[: len(body) // 2] if broken else body)
+                    self.close_connection = True
 
             def do_HEAD(self):
                 self.answer(False)
@@ -395,6 +397,12 @@ def test_a_hub_that_never_answers_is_given_up_within_seconds(hub, tmp_path):
 def test_a_model_that_the_hub_lacks_is_said(hub, tmp_path):
     outcome = load_from_hub("lab/unknown", hub.endpoint, tmp_path)
     assert outcome["error"] == "ModelUnavailable" and "no model 'lab/unknown'" in outcome["message"]
+
+
+def test_a_download_that_breaks_off_is_said(hub, tmp_path):
+    outcome = load_from_hub("lab/broken", hub.endpoint, tmp_path)
+    assert outcome["error"] == "ModelUnavailable" and "download of lab/broken stopped" in outcome["message"], outcome
+    assert "LAB_MODEL=smollm2-135m" in outcome["message"] and "\n" not in outcome["message"]
 
 
 def test_a_model_of_the_hub_is_fetched_once_and_then_found_in_the_cache(hub, tmp_path):

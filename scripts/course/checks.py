@@ -62,6 +62,8 @@ def expect_close(
 
     `mistakes` maps a hint to the value that this mistake gives: the first one that `got` equals is the hint shown.
     """
+    if isinstance(expected, torch.Tensor) and expected.dim() > 0:
+        expect(isinstance(got, torch.Tensor), f"{what} should be a tensor, not {type(got).__name__}.")
     expected = torch.as_tensor(expected)
     try:
         tensor = torch.as_tensor(got)

@@ -26,7 +26,6 @@ def html_page(notebook: nbformat.NotebookNode, title: str) -> str:
     Plotly adds MathJax from a CDN to each figure, in case a label holds a formula. Ours hold none, so it is taken out.
     """
     exporter = HTMLExporter(extra_loaders=[DictLoader({"offline.html.j2": _TEMPLATE})], template_file="offline.html.j2")
-    exporter.embed_images = True
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
     return _REMOTE.sub("", page)
 

@@ -77,7 +77,8 @@ def _check(content: Any) -> None:
     if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
         raise ValueError("prompts is not a list of texts: give one for each row of activations.")
     if len(prompts) != len(activations) or not prompts:
-        raise ValueError(f"There are {len(prompts)} prompts for {len(activations)} rows: give one for each row.")
+        rows = len(activations)
+        raise ValueError(f"{len(prompts)} prompts do not fit {rows} rows: give one for each, at least one.")
     known = isinstance(metadata, dict) and [type(metadata.get(key)) for key in ("model", "timestamp")]
     if known != [str, str]:
         raise ValueError("metadata lacks the model's name or the timestamp: give model_name as a text.")

@@ -113,7 +113,7 @@ def create_induction_dataset(
     _check_positive("n_samples", n_samples)
     _check_positive("seq_length", seq_length)
     if not is_integer(vocab_start) or not is_integer(vocab_end) or vocab_start < 0:
-        raise ValueError(f"The tokens go from {vocab_start!r} to {vocab_end!r}: give whole numbers from 0 up.")
+        raise ValueError(f"The range is {vocab_start!r} to {vocab_end!r}: give whole numbers from 0 up.")
     if bos_token_id is not None and (not is_integer(bos_token_id) or bos_token_id < 0):
         raise ValueError(f"bos_token_id is {bos_token_id!r}: give a token id or None.")
     vocabulary = torch.tensor([token for token in range(vocab_start, vocab_end) if token != bos_token_id])
@@ -173,8 +173,8 @@ def _check_templates(templates: list[str]) -> None:
         unknown = set(slots) - {"S", "IO", "PLACE", "OBJECT"}
         if slots.count("S") != 2 or slots.count("IO") != 1 or unknown:
             raise ValueError(
-                f"The template {template!r} can't be used: it needs the slots {{S}} twice and {{IO}} once, and "
-                f"may have {{PLACE}} and {{OBJECT}}, as in {WHEN_TEMPLATES[0]!r}."
+                f"The template {template!r} can't be used: it needs the slots {{S}} twice and {{IO}} once, "
+                f"and may have {{PLACE}} and {{OBJECT}}, as in {WHEN_TEMPLATES[0]!r}."
             )
         if template != template.rstrip():
             raise ValueError(f"The template {template!r} ends with a space: that belongs to the answer.")

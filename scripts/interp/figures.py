@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.inputs import Prompt, check_layer, single_prompt_tokens
+from scripts.interp.inputs import Prompt, single_prompt_tokens
 from scripts.interp.logits import logit_lens
 from scripts.interp.paths import write_atomically
 
@@ -64,7 +64,7 @@ def plot_attention_pattern(pattern: Tensor, tokens: Sequence[str], title: Option
 def plot_attention_heads(cache: Mapping[str, Tensor], tokens: Sequence[str], layer: int) -> HTML:
     """The attention patterns of all heads of one layer, side by side; point at one to see it large.
 
-    cache: what `run_with_cache` gave for one prompt; "blocks.<layer>.attn.hook_pattern" [1, n_heads, pos, pos]
+    cache: what `run_with_cache` gave for one prompt, with `attn.hook_pattern` [1, n_heads, pos, pos]
     tokens: the text of every position, as `model.to_str_tokens(prompt)` gives it
     Raises ValueError if the cache lacks the layer, holds several prompts, or does not fit the tokens.
     """
@@ -79,9 +79,8 @@ def plot_attention_heads(cache: Mapping[str, Tensor], tokens: Sequence[str], lay
         tokens=[_visible(token) for token in tokens],
         attention_head_names=[f"L{layer}H{head}" for head in range(len(patterns))],
     )
-    # Shown as it is, circuitsvis asks the internet each time and loads its script from there when it can. Its
-    # own copy of the script begins with a <div/>, which HTML does not know: it would swallow the rest of a
-    # page.
+    # Shown as it is, circuitsvis asks the internet each time, and loads its script from there when it can. Its
+    # local page begins with a <div/>, which HTML does not know: it would swallow whatever follows.
     return HTML(view.local_src.replace("/>", "></div>", 1))
 
 
@@ -101,16 +100,16 @@ def plot_head_scores(
     Raises ValueError for other shapes and for negative or larger numbers without `effect`.
     """
     panels = dict(scores) if isinstance(scores, Mapping) else {"": scores}
-    if not panels or any(panel.dim() != 2 or panel.numel() == 0 for panel in panels.values()):
-        shapes = [tuple(panel.shape) for panel in panels.values()]
+    shapes = {tuple(panel.shape) for panel in panels.values()}
+    if len(shapes) != 1 or any(len(shape) != 2 or 0 in shape for shape in shapes):
         raise ValueError(f"scores has shape {shapes}: give [n_layers, n_heads], or a dict of such tensors.")
     panels = {name: panel.detach().float().cpu() for name, panel in panels.items()}
     smallest = min(panel.min().item() for panel in panels.values())
     largest = max(panel.abs().max().item() for panel in panels.values())
     if not effect and (smallest < 0 or largest > 1 + 1e-4):
-        raise ValueError(f"scores has {smallest:.3g} and {largest:.3g}, which no weight has: use effect=True.")
+        raise ValueError(f"scores reach {smallest:.3g} and {largest:.3g}, as no weights do: use effect=True.")
     limit = (largest or 1.0) if effect else 1.0
-    n_layers, n_heads = next(iter(panels.values())).shape
+    [(n_layers, n_heads)] = shapes
     names = list(panels)
     figure = make_subplots(1, len(names), subplot_titles=names, shared_yaxes=True, horizontal_spacing=0.04)
     for column, panel in enumerate(panels.values(), start=1):

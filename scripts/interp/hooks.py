@@ -1,4 +1,4 @@
-"""Running a model with hooks, without two silent failures: hooks that are nowhere and hooks that do nothing."""
+"""Running a model with hooks, without two silent failures: hooks that are nowhere, hooks that do nothing."""
 
 import difflib
 import warnings
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.inputs import Prompt, prompt_tokens
+from scripts.interp.inputs import Prompt, check_layer, is_integer, prompt_tokens
 
 
 def check_hooks(model: TransformerBridge, names: Sequence[str]) -> list[str]:
@@ -82,3 +82,20 @@ def run_with_hooks(
             stacklevel=2,
         )
     return logits
+
+
+def zero_head(model: TransformerBridge, layer: int, head: int) -> tuple[str, Callable]:
+    """A hook for `run_with_hooks` that removes one head: its output `z` is zero at every position.
+
+    Raises ValueError for a layer or a head that the model does not have, both counted from 0.
+    """
+    check_layer(model, layer)
+    if not is_integer(head) or not 0 <= head < model.cfg.n_heads:
+        raise ValueError(f"There is no head {head!r}: a layer's heads are 0 to {model.cfg.n_heads - 1}.")
+
+    def remove(z: Tensor, hook: object) -> Tensor:
+        z = z.clone()
+        z[:, :, head] = 0
+        return z
+
+    return f"blocks.{layer}.attn.hook_z", remove

@@ -10,7 +10,7 @@ Prompt = Union[str, list[str], Tensor]
 
 
 def prompt_tokens(model: TransformerBridge, prompt: Prompt) -> Tensor:
-    """Token ids of one prompt or several, with BOS if the model wants one; [batch, pos], on the model's device.
+    """Token ids of a prompt or several, with BOS if the model wants one; [batch, pos], on its device.
 
     prompt: a text, a list of equally long texts, or token ids [pos] or [batch, pos], used as they are
 
@@ -21,8 +21,8 @@ def prompt_tokens(model: TransformerBridge, prompt: Prompt) -> Tensor:
         tokens = prompt[None] if prompt.dim() == 1 else prompt
         if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
             raise ValueError(
-                f"Token ids have shape {tuple(prompt.shape)} and type {prompt.dtype}: give integers, [pos] or "
-                "[batch, pos]."
+                f"Token ids have shape {tuple(prompt.shape)} and type {prompt.dtype}: give integers "
+                "[pos] or [batch, pos]."
             )
         if tokens.numel() == 0:
             raise ValueError("The prompt is empty: give at least one token.")

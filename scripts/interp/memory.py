@@ -68,7 +68,7 @@ def cache_filter(
             short = ", ".join(name for name in by_kind if "hook_" not in name)
             raise ValueError(f"This model has no activation {kind!r}: choose from {short}.")
     if not kinds or not chosen:
-        raise ValueError('Nothing would be cached: name a kind, such as "resid_post", and at least one layer.')
+        raise ValueError('Nothing would be cached: name a kind, such as "resid_post", and a layer.')
     names = {name for kind in kinds for layer, name in by_kind[kind] if layer is None or layer in chosen}
     return lambda name: name in names
 
@@ -109,5 +109,5 @@ def _names_by_kind(model: TransformerBridge) -> dict[str, list[tuple[Optional[in
     endings: dict[str, list[str]] = {}
     for inside in by_name:
         endings.setdefault(inside.split(".")[-1], []).append(inside)
-    short = {ending[len("hook_") :]: by_name[found[0]] for ending, found in endings.items() if len(found) == 1}
-    return {**short, **by_name}
+    unique = {ending: found[0] for ending, found in endings.items() if len(found) == 1}
+    return {ending[len("hook_") :]: by_name[inside] for ending, inside in unique.items()} | by_name

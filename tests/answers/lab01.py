@@ -15,7 +15,7 @@ WRONG = {
         "first token skipped as if it were BOS": (
             ("(tokens == token_id).nonzero().flatten().tolist()",
              "[i for i, t in enumerate(tokens.tolist()) if t == token_id and i > 0]"),
-            "need not start with BOS",
+            "Did you leave out the first token?",
         ),
         "no error for a single mention": (("if len(places) < 2:", "if False:"), "raise ValueError"),
         "error only when the token is absent": (
@@ -37,16 +37,23 @@ def second_mention(tokens, token_id):
         raise ValueError("too few")
     return 5
 """,
-            "The first token of `tokens` counts too",
+            "third mention",
         ),
         "forgot the return": (("return places[1]", "places[1]"), "`return`"),
         "changes its input": (
             ("places = ", "tokens[0] = 0\n    places = "), "changed its input",
         ),
+        "identity instead of equality": (
+            ("(tokens == token_id).nonzero().flatten().tolist()",
+             "[i for i, t in enumerate(tokens.tolist()) if t is token_id]"),
+            "stopped with ValueError",
+        ),
+        "last position never looked at": (("(tokens == token_id)", "(tokens[:-1] == token_id)"), "stopped with ValueError"),
+        "float instead of int": (("return places[1]", "return float(places[1])"), "Return an int, not float"),
     },
     "ex2-sum-of-writes": {
         "one layer too many": (("range(layer)", "range(layer + 1)"), "stop before `layer`"),
-        "one layer too few": (("range(layer)", "range(layer - 1)"), "one too early"),
+        "one layer too few": (("range(layer)", "range(layer - 1)"), "stop too early"),
         "embedding forgotten": (('total = cache["hook_embed"]', 'total = torch.zeros_like(cache["hook_embed"])'),
                                 "embedding is missing"),
         "position embedding forgotten": (('if "hook_pos_embed" in cache:', "if False:"), "position embedding is missing"),
@@ -59,6 +66,44 @@ def second_mention(tokens, token_id):
         "mixes up resid_mid and resid_pre": (
             ("return total", 'return total + cache.get(f"blocks.{layer}.hook_attn_out", 0)'), "Layer 1's attention is in"),
         "forgot the return": (("return total", "total"), "`return`"),
+        "layer number compared as text": (
+            """
+def sum_of_writes(cache, layer):
+    total = 0
+    for name, value in cache.items():
+        if "blocks" not in name and "embed" in name:
+            total = total + value
+        elif name.endswith(("attn_out", "mlp_out")) and int(name.split(".")[1][0]) < layer:
+            total = total + value
+    return total
+""",
+            "differs from the expected values",
+        ),
+        "everything in the cache": (
+            """
+def sum_of_writes(cache, layer):
+    return sum(v for n, v in cache.items() if "blocks" not in n or int(n.split(".")[1]) < layer)
+""",
+            "the rest of the cache is not",
+        ),
+        "remembers the first cache": (
+            """
+seen = {}
+def sum_of_writes(cache, layer):
+    if layer not in seen:
+        total = cache["hook_embed"] + cache.get("hook_pos_embed", 0)
+        for i in range(layer):
+            for part in ("attn", "mlp"):
+                total = total + cache.get(f"blocks.{i}.hook_{part}_out", 0)
+        seen[layer] = total
+    return seen[layer]
+""",
+            "has shape",
+        ),
+        "layer 0 gets no position embedding": (
+            ('total = cache["hook_embed"]', 'total = cache["hook_embed"]\n    if layer == 0:\n        return total'),
+            "position embedding is missing",
+        ),
         "returns inside the loop": (
             ("                total = total + cache[name]\n    return total",
              "                total = total + cache[name]\n        return total\n    return total"),
@@ -70,6 +115,7 @@ def second_mention(tokens, token_id):
         "divides by d_head": (("math.sqrt(d_head)", "d_head"), "divided by d_head"),
         "divides by the root of d_model": (("math.sqrt(d_head)", "math.sqrt(d_head * n_heads)"), "width of one head"),
         "no causal mask": ((".masked_fill(later, -torch.inf)", ""), "causal mask is missing"),
+        "later scores zero instead of minus infinity": ((".masked_fill(later, -torch.inf)", ".tril()"), "exp(0) is 1"),
         "mask after the softmax": (
             ("scores.masked_fill(later, -torch.inf).softmax(dim=-1)", "scores.softmax(dim=-1).masked_fill(later, 0)"),
             "rows no longer sum to 1",
@@ -79,7 +125,7 @@ def second_mention(tokens, token_id):
             ("return scores.masked_fill(later, -torch.inf).softmax(dim=-1)",
              "later = torch.ones_like(later).triu(0)\n    later[0, 0] = False\n"
              "    return scores.masked_fill(later, -torch.inf).softmax(dim=-1)"),
-            "differs from the expected values",
+            "may look at itself",
         ),
         "softmax over the queries": (("softmax(dim=-1)", "softmax(dim=-2)"), "columns sum to 1"),
         "pattern transposed": (("softmax(dim=-1)", "softmax(dim=-1).transpose(-1, -2)"), "transposed"),
@@ -97,7 +143,28 @@ def second_mention(tokens, token_id):
             ("scores.masked_fill(later, -torch.inf)", "scores.tril().masked_fill(scores.tril() == 0, -torch.inf)"),
             "NaN",
         ),
-        "a large number instead of infinity, too small": (("-torch.inf", "-1"), "differs from the expected values"),
+        "a number instead of infinity": (("-torch.inf", "-20"), "mask with -inf"),
+        "a larger number instead of infinity": (("-torch.inf", "-100"), "mask with -inf"),
+        "masked after the largest score was subtracted": (
+            """
+def attention_pattern(q, k):
+    k = k.repeat_interleave(q.shape[2] // k.shape[2], dim=2)
+    weights = (torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.shape[-1])).softmax(-1).tril()
+    return weights / weights.sum(-1, keepdim=True)
+""",
+            "pattern of large scores",
+        ),
+        "exponentials that overflow": (
+            """
+def attention_pattern(q, k):
+    k = k.repeat_interleave(q.shape[2] // k.shape[2], dim=2)
+    weights = torch.exp(torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.shape[-1])).tril()
+    return weights / weights.sum(-1, keepdim=True)
+""",
+            "overflow",
+        ),
+        "group size typed in": (("n_heads // k.shape[2]", "(3 if k.shape[2] == 2 else 1 if n_heads != k.shape[2] else 1)"),
+                                "stopped with"),
         "hard-coded for the visible test": (
             """
 def attention_pattern(q, k):
@@ -144,15 +211,18 @@ def head_output(pattern, v, W_O, head):
             "has shape",
         ),
         "forgot the return": (("return z", "z"), "`return`"),
+        "group size typed in": (("pattern.shape[1] // v.shape[2]", "3 if v.shape[2] < pattern.shape[1] else 1"),
+                                "compute g from the shapes"),
+        "pattern of the value head": (("pattern[:, head]", "pattern[:, head // group]"), "pattern is that of another head"),
         "changes the values in place": (("    group =", "    v *= 1.0001\n    group ="), "changed its input"),
     },
     "ex5-head-scores": {
-        "row 1 included in the previous-token score": (("[..., 1:]", ""), "Start at query 2"),
+        "row 1 included in the previous-token score": (("[..., 1:]", ""), "tart at query 2"),
         "rows 0 and 1 included in the current-token score": (
             ("pattern.diagonal(0, dim1=-2, dim2=-1)[..., 2:]", "pattern.diagonal(0, dim1=-2, dim2=-1)"),
-            "leave these two queries out",
+            "leave these two out",
         ),
-        "row 0 left out, row 1 included": (("pattern[..., 2:, 0]", "pattern[..., 1:, 0]"), "Start at query 2"),
+        "row 0 left out, row 1 included": (("pattern[..., 2:, 0]", "pattern[..., 1:, 0]"), "tart at query 2"),
         "off by one on the lower diagonal": (("[..., 1:]", "[..., 2:]"), "Query 2 is missing"),
         "last query left out": (("pattern[..., 2:, 0]", "pattern[..., 2:-1, 0]"), "last query is missing"),
         "next token instead of previous": (
@@ -169,7 +239,13 @@ def head_output(pattern, v, W_O, head):
         "mean over the heads too": (("previous.mean(dim=(0, -1))", "previous.mean()"), "each head has its own"),
         "only the first prompt": (("    previous =", "    pattern = pattern[:1]\n    previous ="), "first prompt of the batch"),
         "batch summed": (("current.mean(dim=(0, -1))", "current.mean(dim=-1).sum(dim=0)"), "batch is summed"),
-        "batch kept": (("current.mean(dim=(0, -1))", "current.mean(dim=-1)"), "has shape"),
+        "batch kept": (("current.mean(dim=(0, -1))", "current.mean(dim=-1)"), "average over the batch too"),
+        "lists instead of tensors": (("first.mean(dim=(0, -1))", "first.mean(dim=(0, -1)).tolist()"), "not list"),
+        "previous and current exchanged": (
+            ('"previous": previous.mean(dim=(0, -1)),\n        "current": current.mean(dim=(0, -1)),',
+             '"previous": current.mean(dim=(0, -1)),\n        "current": previous.mean(dim=(0, -1)),'),
+            "exchanged",
+        ),
         "wrong keys": (('"previous": previous', '"prev": previous'), "with the keys"),
         "hard-coded for the visible test": (
             """
@@ -209,14 +285,37 @@ def ablation_hooks(heads):
         ),
         "removes a position": (("z[:, :, head] = 0", "z[:, head] = 0"), "removes a position"),
         "removes a coordinate": (("z[:, :, head] = 0", "z[..., head] = 0"), "coordinate"),
+        "mean instead of zero": (("z[:, :, head] = 0", "z[:, :, head] = z[:, :, head].mean(dim=(0, 1))"), "to its mean"),
+        "keeps the head and removes the others": (
+            ("            z = z.clone()\n            z[:, :, head] = 0\n            return z",
+             "            kept = torch.zeros_like(z)\n            kept[:, :, head] = z[:, :, head]\n            return kept"),
+            "keeps only its own head",
+        ),
+        "removes the heads before it too": (
+            ("[make(head) for head in heads]", "[make(heads[: i + 1]) for i in range(len(heads))]"), "heads before it as well"),
+        "remembers its first result": (
+            """
+def ablation_hooks(heads):
+    def make(head):
+        first = []
+        def remove(z, hook):
+            if not first:
+                first.append(z.clone())
+                first[0][:, :, head] = 0
+            return first[0]
+        return remove
+    return [make(head) for head in heads]
+""",
+            "another prompt of another length",
+        ),
         "removes all heads of the list": (("z[:, :, head] = 0", "z[:, :, heads] = 0"), "removes all heads of the list"),
         "removes everything": (("z[:, :, head] = 0", "z[:] = 0"), "Everything is zero"),
         "changes the original": (("            z = z.clone()\n", ""), "changed its input"),
         "hook returns nothing": (("            return z\n", ""), "`return`"),
         "hook removes nothing": (("z[:, :, head] = 0", "z[:, :, head]"), "changes nothing"),
         "numbers instead of heads": (("[make(head) for head in heads]", "[make(i) for i, head in enumerate(heads)]"),
-                                     "removes"),
-        "only the last position": (("z[:, :, head] = 0", "z[:, -1, head] = 0"), "differs from the expected values"),
+                                     "number in the list"),
+        "only the last position": (("z[:, :, head] = 0", "z[:, -1, head] = 0"), "Only the last position"),
         "only the first prompt": (("z[:, :, head] = 0", "z[0, :, head] = 0"), "first prompt of the batch"),
         "one hook instead of a list": (("return [make(head) for head in heads]", "return make(heads[0])"),
                                        "Return a list"),
@@ -233,11 +332,11 @@ def ablation_hooks(heads):
             ("W_U[:, answers] - W_U[:, wrong]", "W_U[:, answers[:1]] - W_U[:, wrong[:1]]"), "first prompt's answers"),
         "first prompt's scale for all": (("components / scale", "components / scale[0]"), "first prompt's scale"),
         "sum over components": (("* direction).sum(dim=-1)", "* direction).sum(dim=-1).sum(dim=0)"), "sum over components"),
-        "mean over the prompts": (("* direction).sum(dim=-1)", "* direction).sum(dim=-1).mean(dim=1)"), "has shape"),
+        "mean over the prompts": (("* direction).sum(dim=-1)", "* direction).sum(dim=-1).mean(dim=1)"), "mean over the prompts"),
         "share of the total": (
             ("return ((components / scale) * direction).sum(dim=-1)",
              "x = ((components / scale) * direction).sum(dim=-1)\n    return x / x.sum(dim=0)"),
-            "differs from the expected values",
+            "divided by the total",
         ),
         "probabilities instead of logits": (
             """
@@ -334,7 +433,8 @@ def attention_pattern(q, k):
     b, n, h, d = q.shape
     q = q.reshape(b, n, k.shape[2], h // k.shape[2], d)
     scores = torch.einsum("bqgid,bkgd->bgiqk", q, k).reshape(b, h, n, n) / d ** 0.5
-    weights = torch.exp(scores - scores.amax(-1, keepdim=True)) * torch.ones(n, n).tril()
+    scores = scores + torch.full((n, n), -torch.inf).triu(1)
+    weights = torch.exp(scores - scores.amax(-1, keepdim=True))
     return weights / weights.sum(-1, keepdim=True)
 """,
     },
@@ -343,6 +443,15 @@ def attention_pattern(q, k):
 def head_output(pattern, v, W_O, head):
     kv = head * v.shape[2] // pattern.shape[1]
     return torch.einsum("bqk,bkd,dm->bqm", pattern[:, head], v[:, :, kv], W_O[head])
+""",
+        "one query after another, causally": """
+def head_output(pattern, v, W_O, head):
+    kv = head // (pattern.shape[1] // v.shape[2])
+    rows = []
+    for query in range(pattern.shape[2]):
+        z = sum(pattern[:, head, query, key, None] * v[:, key, kv] for key in range(query + 1))
+        rows.append(z @ W_O[head])
+    return torch.stack(rows, dim=1)
 """,
         "values through W_O first": """
 def head_output(pattern, v, W_O, head):

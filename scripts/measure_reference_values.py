@@ -1,0 +1,77 @@
+"""Measure the embedded model's entries of data/reference_values.json anew; published entries stay as they are.
+
+    python -m scripts.measure_reference_values          # about a minute; prints each value, old and new
+"""
+
+import json
+import resource
+import sys
+
+import torch
+
+from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset
+from scripts.interp.embedded_model import NAME, embedded_model_folder
+from scripts.interp.logits import compute_logit_diff
+from scripts.interp.models import load_model
+from scripts.interp.paths import ROOT, write_atomically
+from scripts.interp.reference import REFERENCE_FILE, reference_values
+from scripts.interp.residual import get_residual_stream_norms
+
+N_PROMPTS = 32
+BIG_PROMPT = "When John and Mary went to the store, John gave a book to"
+
+
+def ioi(model, templates) -> tuple[float, float]:
+    """Mean logit difference and accuracy over N_PROMPTS prompts (seed 0)."""
+    data = create_ioi_dataset(N_PROMPTS, seed=0, tokenizer=model.tokenizer, templates=templates)
+    differences = torch.cat([
+        compute_logit_diff(
+            model(item["clean"]), model.to_single_token(item["answer"]), model.to_single_token(item["wrong_answer"]),
+            per_prompt=True,
+        )
+        for item in data
+    ])  # fmt: skip
+    return differences.mean().item(), (differences > 0).float().mean().item()
+
+
+def size_gb(folder) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e9
+
+
+def measure() -> dict[str, tuple[float, float, str]]:
+    """Each measured entry: value, tolerance, what it is."""
+    model = load_model(NAME)
+    when, when_right = ioi(model, WHEN_TEMPLATES)
+    textbook, textbook_right = ioi(model, TEXTBOOK)
+    norms = get_residual_stream_norms(model, BIG_PROMPT)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    sentences = f"{N_PROMPTS} prompts, seed 0"
+    return {
+        "ioi_when_logit_diff": (when, 0.05, f"mean logit difference, WHEN_TEMPLATES, {sentences}"),
+        "ioi_when_accuracy": (when_right, 0.05, f"share of positive logit differences, WHEN_TEMPLATES, {sentences}"),
+        "ioi_textbook_logit_diff": (textbook, 0.05, f"mean logit difference, TEXTBOOK, {sentences}"),
+        "ioi_textbook_accuracy": (textbook_right, 0.05, f"share of positive logit differences, TEXTBOOK, {sentences}"),
+        "largest_norm_at_bos": (norms[:, 0].max().item(), 500, f"L2 norm of resid_post, any layer, {BIG_PROMPT!r}"),
+        "largest_norm_elsewhere": (norms[:, 1:].max().item(), 50, f"the same, positions other than BOS, {BIG_PROMPT!r}"),
+        "peak_memory_gb": (peak, 0.5, "peak resident memory of this measurement"),
+        "model_folder_gb": (size_gb(embedded_model_folder()), 0.05, "the converted model on disk"),
+        "environment_gb": (size_gb(ROOT / ".venv"), 1.0, "the environment on disk, with the CPU build of torch"),
+    }
+
+
+def main() -> None:
+    import transformers
+
+    versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
+    source = f"measured here: python -m scripts.measure_reference_values, {versions}"
+    entries = dict(reference_values())
+    for name, (value, tolerance, what) in measure().items():
+        key = f"{NAME}/{name}"
+        before = entries.get(key, {}).get("value")
+        entries[key] = {"value": float(f"{value:.4g}"), "tolerance": tolerance, "model": NAME, "what": what, "source": source}
+        print(f"{key:42} {before} -> {entries[key]['value']}")
+    write_atomically(REFERENCE_FILE, json.dumps(entries, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
