@@ -76,12 +76,12 @@ def run(path: Path, update: bool) -> str:
         reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else str(error)
         failure = f"cell {index + 1} ({cell['id']}) failed with {reason.strip()}"
 
+    earned, of, by_hand = points(notebook)
     write_atomically(ROOT / "outputs" / path.name, nbformat.writes(notebook) + "\n")
     write_atomically(ROOT / "outputs" / f"{path.stem}.html", html_page(notebook, path.stem))
     if update and not failure:
         write_atomically(path, nbformat.writes(text_outputs_only(notebook)) + "\n")
 
-    earned, of, by_hand = points(notebook)
     clear = "\r" if sys.stdout.isatty() else ""
     print(f"{clear}{path.stem:34}{time.monotonic() - started:6.0f} s   {earned:g} of {of:g} points"
           f"{f' (+{by_hand:g} graded by hand)' if by_hand else ''}   {'FAILED' if failure else 'ok'}", flush=True)
@@ -116,12 +116,11 @@ def points(notebook: nbformat.NotebookNode) -> tuple[float, float, float]:
 
 
 def text_outputs_only(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook as it is committed: printed text, no figures, no times, no counters that change with each edit."""
+    """The notebook as it is committed: printed text, no figures, no times."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
-        cell.execution_count = None
         kept = []
         for output in cell.outputs:
             # where one stream is cut in pieces depends on timing
@@ -133,8 +132,6 @@ def text_outputs_only(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 if not output.data:
                     continue
                 output.metadata = {}
-            if "execution_count" in output:
-                output.execution_count = None
             kept.append(output)
         cell.outputs = kept
     notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec",) if key in notebook.metadata}

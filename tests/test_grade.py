@@ -4,21 +4,26 @@ import csv
 import re
 import subprocess
 import sys
+from html import escape
 
+import nbformat.v4
 import pytest
 from nbgrader.api import Gradebook
 
-from scripts.course import release
-from scripts.course.cells import hidden_lines, read_notebook
+from scripts.course import clean, release
+from scripts.course.cells import Exercise, UnreadableNotebook, hidden_lines, read_notebook
 from scripts.course.course import grade_book
 from scripts.course.grade import main
+from scripts.course.kernel import execute
 from scripts.course.pages import remote_parts
 from scripts.course.report import report
+from scripts.course.tampering import Instrumented
 from scripts.interp.paths import ROOT
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, RIGHT2, WRONG1, cell_of, filled
 
 CELL_SECONDS, MEMORY_GB = 6, 3
+ODD_NAME = "Zoë (2nd try) [x]"
 
 PRINTS_TEN = """
 from IPython.display import publish_display_data
@@ -39,66 +44,128 @@ class Drop(ast.NodeTransformer):
         return ast.copy_location(ast.Pass(), node) if called.startswith("expect") else node
 get_ipython().ast_transformers.append(Drop())
 """
-# Every one of these answers is wrong, so that points could only come from tampering.
-HOSTILE = {
-    "hostile": dict(first=DROPS_ASSERTS),
-    "hostile-showtraceback": dict(first="get_ipython().showtraceback = lambda *a, **k: None"),
-    "hostile-custom-exc": dict(first="get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)"),
-    "hostile-run-cell": dict(first="""
-from IPython.core.interactiveshell import InteractiveShell, ExecutionResult, ExecutionInfo
+NO_TRACEBACKS = "get_ipython().showtraceback = lambda *a, **k: None"
+# Wrong answers with tampering on top, graded like everybody else's.
+HOSTILE = {"hostile": DROPS_ASSERTS, "hostile-showtraceback": NO_TRACEBACKS, "hostile-fake-result": PRINTS_TEN}
+# More of them, against the canaries alone: a cell that comes before the tests.
+KERNEL_TRICKS = {
+    "custom exception handler": "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
+    "cells are not run": """
+from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult
 def run_cell(self, raw_cell, *a, **k):
     self.execution_count += 1
     return ExecutionResult(ExecutionInfo(raw_cell, False, False, True, None))
 async def run_cell_async(self, raw_cell, *a, **k):
     return run_cell(self, raw_cell)
-InteractiveShell.run_cell = run_cell
-InteractiveShell.run_cell_async = run_cell_async
 type(get_ipython()).run_cell = run_cell
 type(get_ipython()).run_cell_async = run_cell_async
-"""),
-    "hostile-fake-result": dict(first=PRINTS_TEN),
-    "hostile-no-op-check": dict(first="expect_close = lambda *a, **k: None"),
-    "hostile-patched-checks": dict(first="import scripts.course.checks as c\nc._close = lambda *a, **k: True"),
-    "hostile-patch-when-called": dict(ex1="""
+""",
+    "checks renamed away": "expect_close = expect = lambda *a, **k: None",
+    "checks patched": "import scripts.course.checks as c\nc._close = lambda *a, **k: True",
+    "errors shown with another text": """
+import IPython
+show = get_ipython()._showtraceback
+get_ipython()._showtraceback = lambda kind, value, lines: show(kind, kind("all is well"), lines)
+""",
+}
+# Functions that try to pass the test of exercise 1 in the clean process; a trick may start at the definition or in a call.
+TAMPERING = {
+    "patches the comparison and hides it": """
 def row_means(x):
     import scripts.course.checks as checks
-    real = checks.expect, checks._close
+    real = checks._close
     def close(*a):
-        checks.expect, checks._close = real  # hides the traces
+        checks._close = real
         return True
     checks._close = close
     return torch.zeros(x.shape[0])
-"""),
-    "hostile-predictable-fixtures": dict(ex1="""
-torch.randn = lambda *shape, **k: torch.zeros(shape)
+""",
+    "changes the code of a check": """
+def row_means(x):
+    import scripts.course.checks as checks
+    checks.expect_close.__code__ = (lambda got, expected, what, mistakes=None, atol=0.0: None).__code__
+    return torch.zeros(x.shape[0])
+""",
+    "makes random fixtures predictable": """
 def row_means(x):
     torch.randn = lambda *shape, **k: torch.zeros(shape)
     return torch.tensor([2.0, 5.0]) if x.shape == (2, 3) else torch.zeros(len(x))
-"""),
-    "hostile-torch-mode": dict(ex1="""
+""",
+    "replaces a method of tensors": """
+def row_means(x):
+    Tensor.double = lambda self: torch.zeros(())
+    return torch.zeros(x.shape[0])
+""",
+    "intercepts torch": """
 from torch.overrides import TorchFunctionMode
-class Yes(TorchFunctionMode):
+class Mode(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         return True if function is torch.allclose else function(*args, **(kwargs or {}))
 def row_means(x):
-    Yes().__enter__()
+    Mode().__enter__()
     return torch.zeros(x.shape[0])
-"""),
+""",
+    "writes the verdict itself": """
+def row_means(x):
+    import json
+    json.dumps = lambda *a, **k: '{"passed": true, "visible": true}'
+    return torch.zeros(x.shape[0])
+""",
+    "patches in a class body": """
+class Patch:
+    import scripts.course.checks as checks
+    setattr(checks, "answer", lambda f, *a: checks.torch.zeros(2))
+def row_means(x):
+    return torch.zeros(x.shape[0])
+""",
 }
-# These get nothing for exercise 1 either, but are told why as a hint.
-TRICKS = {
-    "trick-tensor-class": """
-class Yes(Tensor):
+NO_POINTS = {
+    "ends the process": ("def row_means(x):\n    import os\n    os._exit(0)", "ended its Python process"),
+    "ends it with a forged verdict": ("""
+def row_means(x):
+    import os
+    for descriptor in range(3, 20):
+        try:
+            os.write(descriptor, b'{"passed": true, "visible": true}\\n')
+        except OSError:
+            pass
+    os._exit(0)
+""", "ended its Python process"),
+    "never ends": ("def row_means(x):\n    while True:\n        pass", "took longer than 3 s"),
+    "a tensor that equals everything": ("""
+class Close(Tensor):
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
-        if function is torch.allclose:
-            return True
-        return super().__torch_function__(function, types, args, kwargs or {})
+        return True if function is torch.allclose else super().__torch_function__(function, types, args, kwargs or {})
 def row_means(x):
-    return torch.zeros(x.shape[0]).as_subclass(Yes)
-""",
-    "trick-global": "width = x_width()\ndef row_means(x):\n    return x.sum(-1) / width(x)",
-    "trick-exit": "import os\ndef row_means(x):\n    os._exit(0)",
+    return torch.zeros(x.shape[0]).as_subclass(Close)
+""", "should return an ordinary tensor, not a Close"),
+    "an object that equals everything": ("""
+class Yes:
+    def __eq__(self, other):
+        return True
+def row_means(x):
+    return [Yes(), Yes()]
+""", "not a Yes of your own"),
+    "replaces the checks in its own namespace": ("""
+def row_means(x):
+    globals().update(expect=print, expect_close=print)
+    return torch.zeros(x.shape[0])
+""", "differs from the expected values"),
+    "exits": ("def row_means(x):\n    raise SystemExit", "SystemExit"),
+    "leans on a name of the notebook": ("total = torch.tensor(3)\ndef row_means(x):\n    return x.sum(-1) / totl", "NameError"),
+    "does not parse": ("def row_means(x)\n    return x", "SyntaxError: expected ':'"),
+    "renamed": ("def mean_of_rows(x):\n    return x.mean(-1)", "is not defined: is its cell deleted"),
+}
+ALL_POINTS = {
+    "a helper and a constant": "AXIS = -1\ndef _n(x):\n    return x.shape[AXIS]\ndef row_means(x):\n    return x.sum(AXIS) / _n(x)",
+    "a lambda": "row_means = lambda x: x.mean(-1)",
+    "a partial": "from functools import partial\nrow_means = partial(torch.mean, dim=-1)",
+    "a cell magic": "%%time\ndef row_means(x):\n    return x.mean(-1)",
+    "a line magic and a shell line": "%precision 3\n!true\ndef row_means(x):\n    return x.mean(-1)",
+    "a compiled or wrapped function": "@torch.no_grad()\ndef row_means(x):\n    return x.mean(-1)",
+    "a name of the set-up overwritten": "answer = 3\ndef row_means(x):\n    return x.mean(-1)",
+    "torch's defaults touched": "def row_means(x):\n    torch.set_grad_enabled(True)\n    torch.manual_seed(0)\n    return x.mean(-1)",
 }
 
 
@@ -140,28 +207,20 @@ def submissions(released):
     yield "wrong", filled(released, ex1=WRONG1, ex2=HARD_CODED2)
     yield "stub", released
     yield "corrupt", '{"cells": [ {"cell_type": "code", '
-    yield "not-a-notebook", '{"cells": {"a": 1}, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'
     yield "slow", filled(released, ex1="def row_means(x):\n    while True:\n        pass")
-    yield "slow-cell", filled(released, first="while True:\n    pass")
-    yield "deaf", filled(released, first="import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass")
     yield "duplicate", duplicated(released)
     yield "deleted", without(released, "test-ex1-row-means", "ex2-last-true", "setup")
     yield "edited", edited(released)
     yield "memory", filled(released, first="hog = []\nwhile True:\n    hog.append(bytearray(100_000_000))")
     yield "flood", filled(released, first="print('x' * 100_000_000)")
-    yield "flood-lines", filled(released, first="for i in range(100_000_000):\n    print('a long line of text', i)")
     yield "killed", filled(released, first="import os\nos.kill(os.getpid(), 9)")
     yield "no-metadata", no_metadata(released)
-    yield "syntax", filled(released, ex1="def row_means(x)\n    return x")
-    yield "warns", filled(released, ex1="import sys, warnings\ndef row_means(x):\n    warnings.warn('old')\n"
-                          "    print('oops', file=sys.stderr)\n    return x.mean(-1)")
-    yield "asks", filled(released, first="name = input('your name?')")
-    yield "prints-tests", filled(released, ex1="def row_means(x):\n    print(x)\n    raise ValueError(f'{x}')")
-    yield "Zoë (2nd try) [x]", filled(released)
-    for name, how in HOSTILE.items():
-        yield name, filled(released, **{"ex1": WRONG1, "ex2": HARD_CODED2, **how})
-    for name, source in TRICKS.items():
-        yield name, filled(released, ex1=source)
+    yield "warns", filled(released, first="name = input('your name?')", ex1="import sys, warnings\ndef row_means(x):\n"
+                          "    warnings.warn('old')\n    print('oops', file=sys.stderr)\n    return x.mean(-1)")
+    yield "prints-tests", filled(released, ex1="def row_means(x):\n    print(x)\n    raise ValueError(f'{x}')", written="\n",
+                                 ex2="width = int(torch.tensor(1))\ndef last_true(flags):\n    return 3 - width")
+    for name, first in HOSTILE.items():
+        yield name, filled(released, ex1=WRONG1, ex2=HARD_CODED2, first=first)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +237,7 @@ def graded(tmp_path_factory):
             target.write_text(content)
         else:
             tiny_lab.write(target, content)
-    tiny_lab.write(folder / "handed in" / "renamed" / "my final version (2).ipynb", filled(released))
+    tiny_lab.write(folder / "handed in" / ODD_NAME / "my final version (2).ipynb", filled(released))
     (folder / "handed in" / "missing").mkdir()
     code = main([str(folder / "handed in"), str(folder / "out"), "--solutions", str(folder / "solutions"), "--jobs", "2",
                  "--timeout", str(CELL_SECONDS), "--memory", str(MEMORY_GB)])
@@ -220,28 +279,18 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
 
 @pytest.mark.parametrize("student, said, scored", [
     ("corrupt", "not a valid notebook", (0, 0)),
-    ("not-a-notebook", "not a valid notebook", (0, 0)),
     ("missing", "no notebook of this lab", (0, 0)),
     ("no-metadata", "lost its nbgrader metadata", (0, 0)),
-    ("renamed", r"renamed to my final version \(2\).ipynb", (10, 20)),
+    (ODD_NAME, r"renamed to my final version \(2\).ipynb", (10, 20)),
     ("slow", "ex1-row-means took longer than 6 s", (0, 20)),
-    ("slow-cell", "cell 3 took longer than 6 s", (10, 20)),
-    ("deaf", "cell 3 took longer than 6 s and could not be interrupted", (10, 20)),
     ("duplicate", "ex1-row-means occurs 2 times.*test-ex2-last-true occurs 2 times", (10, 20)),
     ("deleted", "setup was deleted.*test-ex1-row-means was deleted.*ex2-last-true was deleted", (10, 0)),
     ("edited", "setup was edited.*test-ex2-last-true was edited", (10, 0)),
     ("memory", "cell 3 ran out of memory", (10, 20)),
-    ("flood", "cell 3 wrote more than 10 MB", (10, 20)),
-    ("flood-lines", "cell 3 wrote more than 10 MB", (10, 20)),
+    ("flood", "cell 3 wrote too much output", (10, 20)),
     ("killed", "cell 3 ended its Python process", (10, 20)),
-    ("trick-global", "^ok$", (0, 20)),
-    ("trick-exit", "ended its Python process", (0, 20)),
-    ("trick-tensor-class", "passes in the notebook but not in a clean process", (0, 20)),
-    ("syntax", "^ok$", (0, 20)),
     ("warns", "^ok$", (10, 20)),
-    ("asks", "^ok$", (10, 20)),
-    ("prints-tests", "^ok$", (0, 20)),
-    ("Zoë (2nd try) [x]", "^ok$", (10, 20)),
+    ("prints-tests", r"^ex2-last-true passes in the notebook but not in a clean process \(.*'width' is not defined", (0, 0)),
 ])
 def test_what_is_broken_is_named_and_costs_only_its_own_points(graded, student, said, scored):
     row = graded[1][student]
@@ -264,13 +313,14 @@ def test_nobody_else_is_accused(graded):
 
 def test_feedback_shows_no_hidden_test_and_loads_nothing(graded):
     lab = tiny_lab.solved_lab()
-    secret = [line for name in ("test-ex1-row-means", "test-ex2-last-true") for line in hidden_lines(cell_of(lab, name).source)]
+    secret = [line for name in ("test-ex1-row-means", "test-ex2-last-true") for line in hidden_lines(cell_of(lab, name).source)
+              if len(line) > 8]
     assert len(secret) >= 4
     pages = list((graded[0] / "feedback").rglob("*.html"))
     assert len(pages) == len(graded[1])
     for path in pages:
         text = path.read_text()
-        assert not [line for line in secret if line in text or line.replace('"', "&quot;") in text], path
+        assert not [line for line in secret if line in text or escape(line) in text], path
         assert "secret_matrix" not in text and "BEGIN HIDDEN" not in text
         assert 'src="http' not in text and not re.search(r'import[^;\n]*"http', text) and not remote_parts(text), path
         assert len(text) < 1_000_000
@@ -287,25 +337,115 @@ def test_grade_book_and_csv_agree(graded):
                 tests = {grade.name: grade.auto_score for grade in notebook.grades if grade.name.startswith("test-")}
                 assert tests == {"test-ex1-row-means": points(row)[0], "test-ex2-last-true": points(row)[1]}
                 compared += 1
-    assert compared >= 20
+    assert compared >= 12
 
 
 def test_what_the_formgrader_shows_holds_no_flood(graded):
-    for student in ("flood", "flood-lines"):
-        assert (graded[0] / "course" / "autograded" / student / LAB / f"{LAB}.ipynb").stat().st_size < 200_000
+    assert (graded[0] / "course" / "autograded" / "flood" / LAB / f"{LAB}.ipynb").stat().st_size < 100_000
 
 
-def test_points_given_by_hand_reach_the_csv_and_the_page(graded, tmp_path):
+def test_points_given_by_hand_reach_the_csv_and_survive_another_grading(graded, tmp_path):
     out = graded[0]
     with Gradebook(grade_book(out / "course")) as book:
         grade = book.find_grade("written-why", LAB, LAB, "good")
         grade.manual_score, grade.needs_manual_grade = 4, False
         book.find_comment("written-why", LAB, LAB, "good").manual_comment = "Say what the length does."
         book.db.commit()
+
+    def check():
+        row = rows_of(out)["good"]
+        assert (row["automatic_points"], row["manual_points"], row["awaiting_manual_points"]) == ("30", "4", "0")
+        assert "4 of 5 points" in page(graded, "good") and "Say what the length does." in page(graded, "good")
+
     report(out)
-    row = rows_of(out)["good"]
-    assert (row["automatic_points"], row["manual_points"], row["awaiting_manual_points"]) == ("30", "4", "0")
-    assert "4 of 5 points" in page(graded, "good") and "Say what the length does." in page(graded, "good")
+    check()
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "good").symlink_to(out.parent / "handed in" / "good")
+    assert main([str(tmp_path / "late"), str(out), "--solutions", str(out.parent / "solutions")]) == 0
+    check()
+    assert rows_of(out).keys() == graded[1].keys()  # the others' results are still there
+
+
+def named(source: str, number: int) -> str:
+    return source.replace("row_means", f"row_means_{number}")
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """Verdicts of the clean process on answers to exercise 1, by the name of the answer."""
+    groups = {**{name: source for name, (source, _) in NO_POINTS.items()}, **ALL_POINTS, **TAMPERING}
+    # definitions run before every exercise, so an answer that tampers with the definition of a class stays alone
+    alone = {"patches in a class body", "a name of the set-up overwritten"}
+    together = [name for name in groups if name not in alone]
+    verdicts = {}
+    for names in (together, *([name] for name in alone)):
+        cells = [(named(groups[name], number), True) for number, name in enumerate(names)]
+        exercises = [Exercise(name, name, 10, named(tiny_lab.EX1, number), named(tiny_lab.TEST1, number))
+                     for number, name in enumerate(names)]
+        verdicts.update(clean.run(tiny_lab.SETUP, cells, exercises, seconds=3))
+    return verdicts
+
+
+@pytest.mark.parametrize("name", TAMPERING)
+def test_the_clean_process_sees_tampering(judged, name):
+    assert judged[name].tampered and not judged[name].passed, judged[name]
+
+
+@pytest.mark.parametrize("name", NO_POINTS)
+def test_the_clean_process_is_not_fooled(judged, name):
+    assert not judged[name].passed and not judged[name].tampered, judged[name]
+    assert NO_POINTS[name][1] in judged[name].hint
+
+
+@pytest.mark.parametrize("name", ALL_POINTS)
+def test_the_clean_process_takes_what_a_student_may_write(judged, name):
+    assert judged[name].passed and not judged[name].hint, judged[name]
+
+
+def test_a_broken_set_up_cell_is_not_the_students_fault():
+    with pytest.raises(clean.SetupBroken, match="ModuleNotFoundError"):
+        clean.run("import no_such_module", [], [], seconds=3)
+
+
+@pytest.mark.parametrize("name", ["none", *KERNEL_TRICKS])
+def test_canaries_see_tampering_in_the_kernel(name):
+    notebook = tiny_lab.solved_lab()
+    notebook.cells = [cell for cell in notebook.cells if "ex1" in cell.id or cell.id == "setup"]
+    notebook.cells.insert(1, nbformat.v4.new_code_cell(KERNEL_TRICKS.get(name, "%matplotlib inline\n%xmode Minimal")))
+    instrumented = Instrumented(notebook)
+    assert "secret_matrix" not in "".join(cell.source for cell in instrumented.notebook.cells)
+    execute(instrumented.notebook, cell_seconds=60)
+    assert bool(instrumented.findings()) == (name != "none"), instrumented.findings()
+
+
+def test_the_kernel_is_limited():
+    sources = ["print(1)", "while True:\n    pass", "for i in range(10**9):\n    print('a line of text', i)", "print(2)",
+               "from IPython.display import display\nwhile True:\n    display({'text/plain': 'x' * 10**6}, raw=True)",
+               "raise ValueError('x' * 10**6)",
+               "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass", "print(3)"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    incidents = execute(notebook, cell_seconds=5)
+    assert incidents == {
+        1: "took longer than 5 s and was stopped",
+        2: "wrote too much output and was stopped",
+        4: "wrote too much output and was stopped",
+        6: "took longer than 5 s and could not be interrupted",
+    }
+    assert [cell.outputs[0].text for cell in notebook.cells if cell.source in ("print(1)", "print(2)")] == ["1\n", "2\n"]
+    assert notebook.cells[7].execution_count is None
+    assert len(nbformat.writes(notebook)) < 25_000_000
+
+
+@pytest.mark.parametrize("content", [
+    "", "[]", "{", '{"cells": {"a": 1}, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "[" * 10_000, "\x00\xff",
+    '{"cells": [{"cell_type": "code"}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+    '{"cells": [{"cell_type": "code", "source": "1", "metadata": 5, "outputs": []}], "nbformat": 4, "nbformat_minor": 5}',
+    '{"cells": [{"cell_type": "odd", "source": "1", "metadata": {}}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+])
+def test_files_that_are_no_notebooks_get_a_sentence(tmp_path, content):
+    (tmp_path / "x.ipynb").write_text(content, encoding="latin-1")
+    with pytest.raises(UnreadableNotebook, match="x.ipynb is not a valid notebook"):
+        read_notebook(tmp_path / "x.ipynb")
 
 
 @pytest.mark.parametrize("make, said", [

@@ -3,6 +3,8 @@
 nbgrader knows a flat folder of notebooks only as one assignment, so each lab is staged as `source/<lab>/<lab>.ipynb`.
 """
 
+import os
+import sys
 from pathlib import Path
 
 from nbgrader.converters import GenerateAssignment
@@ -34,14 +36,17 @@ def released_path(root: Path, lab: str) -> Path:
     return root / "release" / lab / f"{lab}.ipynb"
 
 
-def stage(root: Path, solutions: list[Path]) -> None:
-    """Put solved labs into the course at `root` and let nbgrader make the student versions and the grade book.
+def stage(root: Path, solutions: list[Path], with_grade_book: bool) -> None:
+    """Put solved labs into the course at `root` and let nbgrader make the student versions (and the grade book).
 
     Raises ValueError if a notebook does not follow the conventions of `scripts.course.cells`.
     """
+    # nbgrader calls `alembic` by its name when it makes a grade book
+    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
     config = Config()
     config.ClearSolutions.code_stub = {"python": STUB}
     config.ClearSolutions.text_stub = TEXT_STUB
+    config.GenerateAssignment.no_database = not with_grade_book
     config.ClearMarkScheme.enforce_metadata = False  # a written answer may carry its rubric
     for path in solutions:
         notebook = read_notebook(path)
@@ -55,7 +60,7 @@ def stage(root: Path, solutions: list[Path]) -> None:
         assignment = GenerateAssignment(coursedir=course_directory(root, path.stem), config=config, force=True)
         # Rubrics go before the checksums: a written answer left untouched must be recognised by its checksum.
         assignment.preprocessors = [
-            ClearSolutions, ClearMarkScheme, LockCells, ClearOutput, CheckCellMetadata, ComputeChecksums, SaveCells,
-            ClearHiddenTests, ComputeChecksums, CheckCellMetadata,
+            ClearSolutions, ClearMarkScheme, LockCells, ClearOutput, CheckCellMetadata, ComputeChecksums,
+            *([SaveCells] if with_grade_book else []), ClearHiddenTests, ComputeChecksums, CheckCellMetadata,
         ]
         assignment.start()

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     course = options.out.resolve() / "course"
     print(f"Preparing {len(solutions)} lab{'s' * (len(solutions) > 1)} …", flush=True)
     try:
-        stage(course, solutions)
+        stage(course, solutions, with_grade_book=True)
     except Exception as error:
         print(f"The labs could not be prepared in {course}: {error} If they changed since it was made, use another OUT.")
         return 1

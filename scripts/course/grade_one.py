@@ -22,7 +22,8 @@ from nbformat import NotebookNode
 from scripts.course import clean
 from scripts.course.cells import UnreadableNotebook, exercises_of, grade_id, is_test, read_notebook, setup_of
 from scripts.course.course import course_directory, released_path
-from scripts.course.kernel import ENDED, error_of, execute
+from scripts.course.clean_process import ENDED
+from scripts.course.kernel import error_of, execute
 from scripts.course.submission import NotFound, NothingHandedIn, find, rebuild, student_code
 from scripts.course.tampering import Instrumented
 from scripts.interp.paths import write_atomically
@@ -112,7 +113,7 @@ def judge(ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, st
     if tampering:
         notes.append(f"TAMPERING: {', '.join(tampering)}; all automatic points are 0")
 
-    for cell, index in zip(instrumented.notebook.cells, instrumented.origin):
+    for place, (cell, index) in enumerate(zip(instrumented.notebook.cells, instrumented.origin)):
         if index is None or cell.cell_type != "code":
             continue
         ran.cells[index].update(outputs=cell.outputs, execution_count=cell.execution_count)
@@ -120,7 +121,7 @@ def judge(ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, st
             continue
         name = grade_id(cell).removeprefix("test-")
         verdict = verdicts[name]
-        passed_here = cell.execution_count is not None and error_of(cell) is None
+        passed_here = cell.execution_count is not None and error_of(cell) is None and place not in incidents
         if passed_here and not verdict.visible and not verdict.tampered:
             notes.append(f"{name} passes in the notebook but not in a clean process ({verdict.hint})")
         hint = "no points: tampering" if tampering else verdict.hint

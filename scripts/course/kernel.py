@@ -13,11 +13,12 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from scripts.course.cells import grade_id
+from scripts.course.clean_process import ENDED
 
-MAX_CELL_BYTES = 10_000_000  # a cell that writes more is interrupted; one figure that carries plotly.js has 5 MB
+# A cell that writes more is interrupted. One figure that carries plotly.js has 5 MB; nobody reads 1 MB of text.
+MAX_TEXT, MAX_SHOWN = 1_000_000, 20_000_000
 KEPT_CHARACTERS = 20_000  # printed text kept of one cell
 SETUP_SECONDS = 300  # the set-up cell is ours, and its imports take long on a busy machine
-ENDED = "ended its Python process"
 
 
 def environment(scratch: str) -> dict[str, str]:
@@ -89,22 +90,26 @@ class _Client(NotebookClient):
         self.begin(0)
 
     def begin(self, seconds: float) -> None:
-        self.seconds, self.written, self.incident = seconds, 0, ""
+        self.seconds, self.text, self.shown, self.incident = seconds, 0, 0, ""
 
     async def _async_handle_timeout(self, timeout, cell=None):
         self.incident = f"took longer than {self.seconds:g} s and was stopped"
         return await super()._async_handle_timeout(timeout, cell)
 
     def process_message(self, msg, cell, cell_index):
-        if msg["msg_type"] in ("stream", "display_data", "update_display_data", "execute_result", "error"):
-            self.written += len(msg["content"].get("text") or repr(msg["content"]))
-            if self.written > MAX_CELL_BYTES:
-                if not self.incident:
-                    self.incident = f"wrote more than {MAX_CELL_BYTES // 10**6} MB of output and was stopped"
-                    asyncio.ensure_future(self.km.interrupt_kernel())
-                if msg["msg_type"] != "error":
-                    return None
-                msg["content"].update(evalue=msg["content"]["evalue"][:KEPT_CHARACTERS], traceback=[])
+        content = msg["content"]
+        if msg["msg_type"] == "stream":
+            self.text += len(content["text"])
+        elif msg["msg_type"] in ("display_data", "update_display_data", "execute_result", "error"):
+            self.shown += len(repr(content))
+        if self.text > MAX_TEXT or self.shown > MAX_SHOWN:
+            if not self.incident:
+                self.incident = "wrote too much output and was stopped"
+                asyncio.ensure_future(self.km.interrupt_kernel())
+            if msg["msg_type"] == "error":
+                content.update(evalue=content["evalue"][:KEPT_CHARACTERS], traceback=[])
+            elif "data" in content or "text" in content:
+                return None
         return super().process_message(msg, cell, cell_index)
 
 

@@ -98,6 +98,11 @@ def prepare_embedded_model() -> Path:
     return folder
 
 
+def in_short(error: BaseException) -> str:
+    """What kind of error it is and its first line, to put into a sentence."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
+
+
 @contextmanager
 def quiet_libraries(bars: Optional[TextIO] = None) -> Iterator[None]:
     """Keep warnings, log lines and progress bars of transformers and TransformerLens off stderr.
@@ -239,9 +244,8 @@ def _convert(gguf: Path, folder: Path) -> None:
             tokenizer.save_pretrained(folder)
     except Exception as error:  # the input was checked: what is left is disk, memory or a wrong version
         raise ModelUnavailable(
-            f"The embedded model could not be converted in {folder.parent.parent} ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}): see that "
-            f"{_room_needed() / 1e9:.2f} GB of disk and 3 GB of memory are free and that the pinned "
+            f"The embedded model could not be converted in {folder.parent.parent} ({in_short(error)}): see "
+            f"that {_room_needed() / 1e9:.2f} GB of disk and 3 GB of memory are free and that the pinned "
             "requirements are installed (`make doctor`), and run this again."
         ) from error
     _forget(folder / "config.json", "_model_name_or_path")

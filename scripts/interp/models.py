@@ -29,6 +29,7 @@ from scripts.interp.embedded_model import (
     NAME as EMBEDDED,
     ModelUnavailable,
     embedded_model_folder,
+    in_short,
     is_prepared,
     quiet_libraries,
 )
@@ -235,7 +236,7 @@ def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBr
     try:
         return _boot(str(folder), folder.resolve().name, device, dtype)
     except OSError as error:
-        raise ValueError(f"{folder} holds no complete model: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{folder} holds no complete model ({in_short(error)}).") from error
 
 
 def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
@@ -252,10 +253,12 @@ def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) 
         try:
             model = _boot(repository, name, device, dtype, bars=sys.stdout)
         except (OSError, HfHubHTTPError) as error:
+            cause: BaseException = error  # transformers wraps what happened in advice that does not fit
+            while cause.__cause__ or cause.__context__:
+                cause = cause.__cause__ or cause.__context__
             raise ModelUnavailable(
-                f"The download of {repository} stopped ({type(error).__name__}: "
-                f"{str(error).splitlines()[0]}): run it again to go on, or use the embedded model with "
-                f"LAB_MODEL={EMBEDDED}."
+                f"The download of {repository} stopped ({in_short(cause)}): run it again to go on, or use "
+                f"the embedded model with LAB_MODEL={EMBEDDED}."
             ) from error
         print(f"{name} is ready after {time.monotonic() - started:.0f} s", flush=True)
         return model
