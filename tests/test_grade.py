@@ -218,7 +218,7 @@ def submissions(released):
     yield "warns", filled(released, first="name = input('your name?')", ex1="import sys, warnings\ndef row_means(x):\n"
                           "    warnings.warn('old')\n    print('oops', file=sys.stderr)\n    return x.mean(-1)")
     yield "prints-tests", filled(released, ex1="def row_means(x):\n    print(x)\n    raise ValueError(f'{x}')", written="\n",
-                                 ex2="width = int(torch.tensor(1))\ndef last_true(flags):\n    return 3 - width")
+                                 ex2="def last_true(flags):\n    return 3 - width", first="width = int(torch.tensor(1))")
     for name, first in HOSTILE.items():
         yield name, filled(released, ex1=WRONG1, ex2=HARD_CODED2, first=first)
 
