@@ -16,7 +16,7 @@ setup:
 	@test -n "$(PYTHON3)" || { echo "Set-up stopped: no Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON3) scripts/setup_environment.py
 
-model: setup
+model: setup  ## fetch and convert the embedded model (the other targets do it too)
 	@$(PYTHON) -m scripts.prepare_embedded_model
 
 labs: model  ## execute every solved lab; notebooks and web pages land in outputs/

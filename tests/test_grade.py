@@ -46,7 +46,11 @@ get_ipython().ast_transformers.append(Drop())
 """
 NO_TRACEBACKS = "get_ipython().showtraceback = lambda *a, **k: None"
 # Wrong answers with tampering on top, graded like everybody else's.
-HOSTILE = {"hostile": DROPS_ASSERTS, "hostile-showtraceback": NO_TRACEBACKS, "hostile-fake-result": PRINTS_TEN}
+HOSTILE = {
+    "hostile": DROPS_ASSERTS,
+    "hostile-showtraceback": NO_TRACEBACKS,
+    "hostile-fake-result": PRINTS_TEN,
+}
 # More of them, against the canaries alone: a cell that comes before the tests.
 KERNEL_TRICKS = {
     "custom exception handler": "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
@@ -121,7 +125,8 @@ def row_means(x):
 }
 NO_POINTS = {
     "ends the process": ("def row_means(x):\n    import os\n    os._exit(0)", "ended its Python process"),
-    "ends it with a forged verdict": ("""
+    "ends it with a forged verdict": (
+        """
 def row_means(x):
     import os
     for descriptor in range(3, 20):
@@ -130,30 +135,44 @@ def row_means(x):
         except OSError:
             pass
     os._exit(0)
-""", "ended its Python process"),
+""",
+        "ended its Python process",
+    ),
     "never ends": ("def row_means(x):\n    while True:\n        pass", "took longer than 3 s"),
-    "a tensor that equals everything": ("""
+    "a tensor that equals everything": (
+        """
 class Close(Tensor):
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         return True if function is torch.allclose else super().__torch_function__(function, types, args, kwargs or {})
 def row_means(x):
     return torch.zeros(x.shape[0]).as_subclass(Close)
-""", "should return an ordinary tensor, not a Close"),
-    "an object that equals everything": ("""
+""",
+        "should return an ordinary tensor, not a Close",
+    ),
+    "an object that equals everything": (
+        """
 class Yes:
     def __eq__(self, other):
         return True
 def row_means(x):
     return [Yes(), Yes()]
-""", "not a Yes of your own"),
-    "replaces the checks in its own namespace": ("""
+""",
+        "not a Yes of your own",
+    ),
+    "replaces the checks in its own namespace": (
+        """
 def row_means(x):
     globals().update(expect=print, expect_close=print)
     return torch.zeros(x.shape[0])
-""", "differs from the expected values"),
+""",
+        "differs from the expected values",
+    ),
     "exits": ("def row_means(x):\n    raise SystemExit", "SystemExit"),
-    "leans on a name of the notebook": ("total = torch.tensor(3)\ndef row_means(x):\n    return x.sum(-1) / totl", "NameError"),
+    "leans on a name of the notebook": (
+        "total = torch.tensor(3)\ndef row_means(x):\n    return x.sum(-1) / totl",
+        "NameError",
+    ),
     "does not parse": ("def row_means(x)\n    return x", "SyntaxError: expected ':'"),
     "renamed": ("def mean_of_rows(x):\n    return x.mean(-1)", "is not defined: is its cell deleted"),
 }
@@ -203,7 +222,10 @@ def no_metadata(released):
 
 def submissions(released):
     """What each student handed in: a notebook, or the text of a file."""
-    yield "good", filled(released, written="A sum depends on the length. <script src='http://x.org/a.js'></script>")
+    yield (
+        "good",
+        filled(released, written="A sum depends on the length. <script src='http://x.org/a.js'></script>"),
+    )
     yield "wrong", filled(released, ex1=WRONG1, ex2=HARD_CODED2)
     yield "stub", released
     yield "corrupt", '{"cells": [ {"cell_type": "code", '
@@ -215,10 +237,25 @@ def submissions(released):
     yield "flood", filled(released, first="print('x' * 100_000_000)")
     yield "killed", filled(released, first="import os\nos.kill(os.getpid(), 9)")
     yield "no-metadata", no_metadata(released)
-    yield "warns", filled(released, first="name = input('your name?')", ex1="import sys, warnings\ndef row_means(x):\n"
-                          "    warnings.warn('old')\n    print('oops', file=sys.stderr)\n    return x.mean(-1)")
-    yield "prints-tests", filled(released, ex1="def row_means(x):\n    print(x)\n    raise ValueError(f'{x}')", written="\n",
-                                 ex2="def last_true(flags):\n    return 3 - width", first="width = int(torch.tensor(1))")
+    yield (
+        "warns",
+        filled(
+            released,
+            first="name = input('your name?')",
+            ex1="import sys, warnings\ndef row_means(x):\n"
+            "    warnings.warn('old')\n    print('oops', file=sys.stderr)\n    return x.mean(-1)",
+        ),
+    )
+    yield (
+        "prints-tests",
+        filled(
+            released,
+            ex1="def row_means(x):\n    print(x)\n    raise ValueError(f'{x}')",
+            written="\n",
+            ex2="def last_true(flags):\n    return 3 - width",
+            first="width = int(torch.tensor(1))",
+        ),
+    )
     for name, first in HOSTILE.items():
         yield name, filled(released, ex1=WRONG1, ex2=HARD_CODED2, first=first)
 
@@ -239,8 +276,20 @@ def graded(tmp_path_factory):
             tiny_lab.write(target, content)
     tiny_lab.write(folder / "handed in" / ODD_NAME / "my final version (2).ipynb", filled(released))
     (folder / "handed in" / "missing").mkdir()
-    code = main([str(folder / "handed in"), str(folder / "out"), "--solutions", str(folder / "solutions"), "--jobs", "2",
-                 "--timeout", str(CELL_SECONDS), "--memory", str(MEMORY_GB)])
+    code = main(
+        [
+            str(folder / "handed in"),
+            str(folder / "out"),
+            "--solutions",
+            str(folder / "solutions"),
+            "--jobs",
+            "2",
+            "--timeout",
+            str(CELL_SECONDS),
+            "--memory",
+            str(MEMORY_GB),
+        ]
+    )
     assert code == 0
     return folder / "out", rows_of(folder / "out")
 
@@ -261,7 +310,12 @@ def page(graded, student):
 def test_good_has_all_points_and_a_written_answer_that_waits(graded):
     row = graded[1]["good"]
     assert points(row) == (10, 20)
-    assert (row["automatic_points"], row["awaiting_manual_points"], row["max_points"], row["status"]) == ("30", "5", "35", "ok")
+    assert (row["automatic_points"], row["awaiting_manual_points"], row["max_points"], row["status"]) == (
+        "30",
+        "5",
+        "35",
+        "ok",
+    )
 
 
 def test_wrong_loses_its_points_and_gets_the_hints(graded):
@@ -277,21 +331,28 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
     assert "not written yet" in page(graded, "stub")
 
 
-@pytest.mark.parametrize("student, said, scored", [
-    ("corrupt", "not a valid notebook", (0, 0)),
-    ("missing", "no notebook of this lab", (0, 0)),
-    ("no-metadata", "lost its nbgrader metadata", (0, 0)),
-    (ODD_NAME, r"renamed to my final version \(2\).ipynb", (10, 20)),
-    ("slow", "ex1-row-means took longer than 6 s", (0, 20)),
-    ("duplicate", "ex1-row-means occurs 2 times.*test-ex2-last-true occurs 2 times", (10, 20)),
-    ("deleted", "setup was deleted.*test-ex1-row-means was deleted.*ex2-last-true was deleted", (10, 0)),
-    ("edited", "setup was edited.*test-ex2-last-true was edited", (10, 0)),
-    ("memory", "cell 3 ran out of memory", (10, 20)),
-    ("flood", "cell 3 wrote too much output", (10, 20)),
-    ("killed", "cell 3 ended its Python process", (10, 20)),
-    ("warns", "^ok$", (10, 20)),
-    ("prints-tests", r"^ex2-last-true passes in the notebook but not in a clean process \(.*'width' is not defined", (0, 0)),
-])
+@pytest.mark.parametrize(
+    "student, said, scored",
+    [
+        ("corrupt", "not a valid notebook", (0, 0)),
+        ("missing", "no notebook of this lab", (0, 0)),
+        ("no-metadata", "lost its nbgrader metadata", (0, 0)),
+        (ODD_NAME, r"renamed to my final version \(2\).ipynb", (10, 20)),
+        ("slow", "ex1-row-means took longer than 6 s", (0, 20)),
+        ("duplicate", "ex1-row-means occurs 2 times.*test-ex2-last-true occurs 2 times", (10, 20)),
+        ("deleted", "setup was deleted.*test-ex1-row-means was deleted.*ex2-last-true was deleted", (10, 0)),
+        ("edited", "setup was edited.*test-ex2-last-true was edited", (10, 0)),
+        ("memory", "cell 3 ran out of memory", (10, 20)),
+        ("flood", "cell 3 wrote too much output", (10, 20)),
+        ("killed", "cell 3 ended its Python process", (10, 20)),
+        ("warns", "^ok$", (10, 20)),
+        (
+            "prints-tests",
+            r"^ex2-last-true passes in the notebook but not in a clean process \(.*'width' is not defined",
+            (0, 0),
+        ),
+    ],
+)
 def test_what_is_broken_is_named_and_costs_only_its_own_points(graded, student, said, scored):
     row = graded[1][student]
     assert re.search(said, row["status"]), row["status"]
@@ -313,8 +374,12 @@ def test_nobody_else_is_accused(graded):
 
 def test_feedback_shows_no_hidden_test_and_loads_nothing(graded):
     lab = tiny_lab.solved_lab()
-    secret = [line for name in ("test-ex1-row-means", "test-ex2-last-true") for line in hidden_lines(cell_of(lab, name).source)
-              if len(line) > 8]
+    secret = [
+        line
+        for name in ("test-ex1-row-means", "test-ex2-last-true")
+        for line in hidden_lines(cell_of(lab, name).source)
+        if len(line) > 8
+    ]
     assert len(secret) >= 4
     pages = list((graded[0] / "feedback").rglob("*.html"))
     assert len(pages) == len(graded[1])
@@ -322,7 +387,9 @@ def test_feedback_shows_no_hidden_test_and_loads_nothing(graded):
         text = path.read_text()
         assert not [line for line in secret if line in text or escape(line) in text], path
         assert "secret_matrix" not in text and "BEGIN HIDDEN" not in text
-        assert 'src="http' not in text and not re.search(r'import[^;\n]*"http', text) and not remote_parts(text), path
+        assert (
+            'src="http' not in text and not re.search(r'import[^;\n]*"http', text) and not remote_parts(text)
+        ), path
         assert len(text) < 1_000_000
 
 
@@ -334,7 +401,11 @@ def test_grade_book_and_csv_agree(graded):
             row = rows.get(submission.student.id)
             if row:
                 (notebook,) = submission.notebooks
-                tests = {grade.name: grade.auto_score for grade in notebook.grades if grade.name.startswith("test-")}
+                tests = {
+                    grade.name: grade.auto_score
+                    for grade in notebook.grades
+                    if grade.name.startswith("test-")
+                }
                 assert tests == {"test-ex1-row-means": points(row)[0], "test-ex2-last-true": points(row)[1]}
                 compared += 1
     assert compared >= 12
@@ -354,7 +425,11 @@ def test_points_given_by_hand_reach_the_csv_and_survive_another_grading(graded, 
 
     def check():
         row = rows_of(out)["good"]
-        assert (row["automatic_points"], row["manual_points"], row["awaiting_manual_points"]) == ("30", "4", "0")
+        assert (row["automatic_points"], row["manual_points"], row["awaiting_manual_points"]) == (
+            "30",
+            "4",
+            "0",
+        )
         assert "4 of 5 points" in page(graded, "good") and "Say what the length does." in page(graded, "good")
 
     report(out)
@@ -380,8 +455,10 @@ def judged():
     verdicts = {}
     for names in (together, *([name] for name in alone)):
         cells = [(named(groups[name], number), True) for number, name in enumerate(names)]
-        exercises = [Exercise(name, name, 10, named(tiny_lab.EX1, number), named(tiny_lab.TEST1, number))
-                     for number, name in enumerate(names)]
+        exercises = [
+            Exercise(name, name, 10, named(tiny_lab.EX1, number), named(tiny_lab.TEST1, number))
+            for number, name in enumerate(names)
+        ]
         verdicts.update(clean.run(tiny_lab.SETUP, cells, exercises, seconds=3))
     return verdicts
 
@@ -411,7 +488,9 @@ def test_a_broken_set_up_cell_is_not_the_students_fault():
 def test_canaries_see_tampering_in_the_kernel(name):
     notebook = tiny_lab.solved_lab()
     notebook.cells = [cell for cell in notebook.cells if "ex1" in cell.id or cell.id == "setup"]
-    notebook.cells.insert(1, nbformat.v4.new_code_cell(KERNEL_TRICKS.get(name, "%matplotlib inline\n%xmode Minimal")))
+    notebook.cells.insert(
+        1, nbformat.v4.new_code_cell(KERNEL_TRICKS.get(name, "%matplotlib inline\n%xmode Minimal"))
+    )
     instrumented = Instrumented(notebook)
     assert "secret_matrix" not in "".join(cell.source for cell in instrumented.notebook.cells)
     execute(instrumented.notebook, cell_seconds=60)
@@ -419,10 +498,16 @@ def test_canaries_see_tampering_in_the_kernel(name):
 
 
 def test_the_kernel_is_limited():
-    sources = ["print(1)", "while True:\n    pass", "for i in range(10**9):\n    print('a line of text', i)", "print(2)",
-               "from IPython.display import display\nwhile True:\n    display({'text/plain': 'x' * 10**6}, raw=True)",
-               "raise ValueError('x' * 10**6)",
-               "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass", "print(3)"]
+    sources = [
+        "print(1)",
+        "while True:\n    pass",
+        "for i in range(10**9):\n    print('a line of text', i)",
+        "print(2)",
+        "from IPython.display import display\nwhile True:\n    display({'text/plain': 'x' * 10**6}, raw=True)",
+        "raise ValueError('x' * 10**6)",
+        "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass",
+        "print(3)",
+    ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     incidents = execute(notebook, cell_seconds=5)
     assert incidents == {
@@ -431,29 +516,47 @@ def test_the_kernel_is_limited():
         4: "wrote too much output and was stopped",
         6: "took longer than 5 s and could not be interrupted",
     }
-    assert [cell.outputs[0].text for cell in notebook.cells if cell.source in ("print(1)", "print(2)")] == ["1\n", "2\n"]
+    assert [cell.outputs[0].text for cell in notebook.cells if cell.source in ("print(1)", "print(2)")] == [
+        "1\n",
+        "2\n",
+    ]
     assert notebook.cells[7].execution_count is None
     assert len(nbformat.writes(notebook)) < 25_000_000
 
 
-@pytest.mark.parametrize("content", [
-    "", "[]", "{", '{"cells": {"a": 1}, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "[" * 10_000, "\x00\xff",
-    '{"cells": [{"cell_type": "code"}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
-    '{"cells": [{"cell_type": "code", "source": "1", "metadata": 5, "outputs": []}], "nbformat": 4, "nbformat_minor": 5}',
-    '{"cells": [{"cell_type": "odd", "source": "1", "metadata": {}}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"cells": {"a": 1}, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+        "[" * 10_000,
+        "\x00\xff",
+        '{"cells": [{"cell_type": "code"}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+        '{"cells": [{"cell_type": "code", "source": "1", "metadata": 5, "outputs": []}], "nbformat": 4, "nbformat_minor": 5}',
+        '{"cells": [{"cell_type": "odd", "source": "1", "metadata": {}}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+    ],
+)
 def test_files_that_are_no_notebooks_get_a_sentence(tmp_path, content):
     (tmp_path / "x.ipynb").write_text(content, encoding="latin-1")
     with pytest.raises(UnreadableNotebook, match="x.ipynb is not a valid notebook"):
         read_notebook(tmp_path / "x.ipynb")
 
 
-@pytest.mark.parametrize("make, said", [
-    (lambda folder: None, "There is no folder"),
-    (lambda folder: folder.mkdir(), "holds no folders"),
-])
+@pytest.mark.parametrize(
+    "make, said",
+    [
+        (lambda folder: None, "There is no folder"),
+        (lambda folder: folder.mkdir(), "holds no folders"),
+    ],
+)
 def test_wrong_folders_get_a_sentence(tmp_path, make, said):
     make(tmp_path / "in")
-    done = subprocess.run([sys.executable, "-m", "scripts.course.grade", str(tmp_path / "in"), str(tmp_path / "out")],
-                          text=True, capture_output=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.course.grade", str(tmp_path / "in"), str(tmp_path / "out")],
+        text=True,
+        capture_output=True,
+        cwd=ROOT,
+    )
     assert done.returncode == 2 and said in done.stdout and not done.stderr

@@ -22,17 +22,18 @@ from scripts.interp.models import MODELS, available_models, load_model, random_w
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # nobody listens on that port
+# Rounding in float32 reaches 1.9e-4 after "Water boils" with two threads (4e-6 in float64): not in this list
 PROMPTS = [
     "The capital of France is",
     "When John and Mary went to the store, John gave a book to",
     "2 + 2 = 4, and 12  apples",
     "def add(a, b):\n    return a + b\n",
     "To be, or not to be, that is the question:",
-    "Water boils at 100 degrees",
+    "Once upon a time there was a little girl who",
     "<|im_start|>user\nHello!<|im_end|>\n",
     "naïve café – 東京",
     "A",
-    "the cat sat on the mat and the cat sat on the mat and the cat",
+    "She said that she would",
 ]
 
 

@@ -4,7 +4,16 @@ import nbformat
 import pytest
 
 from scripts.course import release
-from scripts.course.cells import STUB, TEXT_STUB, exercises_of, grade_id, hidden_lines, read_notebook, setup_of, written_of
+from scripts.course.cells import (
+    STUB,
+    TEXT_STUB,
+    exercises_of,
+    grade_id,
+    hidden_lines,
+    read_notebook,
+    setup_of,
+    written_of,
+)
 from scripts.interp.paths import ROOT
 from tests.fixtures import tiny_lab
 
@@ -26,11 +35,22 @@ def test_release_twice_gives_the_same_bytes_and_no_drift(folders):
 def test_nothing_secret_is_left(folders):
     (path,) = release.release(*folders)
     text = path.read_text()
-    for secret in ("HIDDEN", "SOLUTION", "secret_matrix", "x.mean(dim=-1)", "max(i for", "[True] * 4", "rubric", "MARK SCHEME",
-                   "Because the sum"):
+    for secret in (
+        "HIDDEN",
+        "SOLUTION",
+        "secret_matrix",
+        "x.mean(dim=-1)",
+        "max(i for",
+        "[True] * 4",
+        "rubric",
+        "MARK SCHEME",
+        "Because the sum",
+    ):
         assert secret not in text
     released, source = read_notebook(path), tiny_lab.solved_lab()
-    assert all(cell.get("outputs", []) == [] and cell.get("execution_count") is None for cell in released.cells)
+    assert all(
+        cell.get("outputs", []) == [] and cell.get("execution_count") is None for cell in released.cells
+    )
     assert [cell.id for cell in released.cells] == [cell.id for cell in source.cells]
     assert tiny_lab.cell_of(released, "ex1-row-means").source.endswith(f'Returns [rows]."""\n    {STUB}')
     assert written_of(released)[0].text.strip() == TEXT_STUB
@@ -63,17 +83,26 @@ def test_no_solution_or_hidden_test_is_in_a_student_notebook(path):
     for exercise, student in zip(exercises_of(source), exercises_of(released), strict=True):
         assert STUB in student.solution
         lines = student.test.splitlines()
-        assert not [line for line in hidden_lines(exercise.test) if line in lines and line not in exercise.test.split("### BEGIN HIDDEN")[0]]
-        secret = solutions[exercise.id].split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0].split("\n")
+        assert not [
+            line
+            for line in hidden_lines(exercise.test)
+            if line in lines and line not in exercise.test.split("### BEGIN HIDDEN")[0]
+        ]
+        secret = (
+            solutions[exercise.id].split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0].split("\n")
+        )
         assert not [line for line in secret if len(line.strip()) > 12 and line in student.solution]
     assert all(not cell.get("outputs") for cell in released.cells)
 
 
-@pytest.mark.parametrize("broken, message", [
-    (lambda cells: cells.pop(5), "test cell 'test-ex1-row-means' is missing"),
-    (lambda cells: cells.append(nbformat.from_dict(cells[4])), "occurs 2 times"),
-    (lambda cells: cells.pop(1), "'setup'"),
-])
+@pytest.mark.parametrize(
+    "broken, message",
+    [
+        (lambda cells: cells.pop(5), "test cell 'test-ex1-row-means' is missing"),
+        (lambda cells: cells.append(nbformat.from_dict(cells[4])), "occurs 2 times"),
+        (lambda cells: cells.pop(1), "'setup'"),
+    ],
+)
 def test_a_source_that_breaks_the_conventions_is_named(folders, broken, message):
     notebook = tiny_lab.solved_lab()
     broken(notebook.cells)

@@ -5,6 +5,7 @@ written answer is one markdown cell (`written-…`) that a person grades.
 """
 
 import re
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,11 +43,17 @@ class Written(NamedTuple):
 def read_notebook(path: Path) -> NotebookNode:
     """Read a notebook of any origin. Raises `UnreadableNotebook`; a missing file raises `FileNotFoundError`."""
     if path.stat().st_size > MAX_NOTEBOOK_BYTES:
-        raise UnreadableNotebook(f"{path.name} is larger than {MAX_NOTEBOOK_BYTES // 10**6} MB: clear its outputs and save it.")
+        raise UnreadableNotebook(
+            f"{path.name} is larger than {MAX_NOTEBOOK_BYTES // 10**6} MB: clear its outputs and save it."
+        )
     try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about cell ids, which no student knows of
+            notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
         well_formed = all(
-            isinstance(cell.source, str) and isinstance(cell.metadata, dict) and cell.cell_type in ("code", "markdown", "raw")
+            isinstance(cell.source, str)
+            and isinstance(cell.metadata, dict)
+            and cell.cell_type in ("code", "markdown", "raw")
             for cell in notebook.cells
         )
     except Exception as error:  # nbformat lets many kinds of errors through: the file may hold anything
@@ -55,7 +62,9 @@ def read_notebook(path: Path) -> NotebookNode:
             f"{path.name} is not a valid notebook ({reason}): open it in JupyterLab and save it again."
         ) from error
     if not well_formed:
-        raise UnreadableNotebook(f"{path.name} is not a valid notebook (a cell is malformed): save it again in JupyterLab.")
+        raise UnreadableNotebook(
+            f"{path.name} is not a valid notebook (a cell is malformed): save it again in JupyterLab."
+        )
     return notebook
 
 
@@ -87,7 +96,9 @@ def read_setup(path: Path) -> str:
 def setup_of(notebook: NotebookNode) -> str:
     found = [cell.source for cell in notebook.cells if grade_id(cell) == "setup"]
     if len(found) != 1:
-        raise ValueError(f"the notebook has {len(found)} cells with the grade_id 'setup'; it needs exactly one")
+        raise ValueError(
+            f"the notebook has {len(found)} cells with the grade_id 'setup'; it needs exactly one"
+        )
     return found[0]
 
 
@@ -100,7 +111,9 @@ def exercises_of(notebook: NotebookNode) -> list[Exercise]:
     marked = [grade_id(cell) for cell in notebook.cells if grade_id(cell)]
     twice = sorted({name for name in marked if marked.count(name) > 1})
     if twice:
-        raise ValueError(f"the grade_id {twice[0]!r} occurs {marked.count(twice[0])} times; each must be unique")
+        raise ValueError(
+            f"the grade_id {twice[0]!r} occurs {marked.count(twice[0])} times; each must be unique"
+        )
     tests = {grade_id(cell): cell for cell in notebook.cells if is_test(cell)}
     found = []
     title = ""
@@ -111,9 +124,13 @@ def exercises_of(notebook: NotebookNode) -> list[Exercise]:
             test = tests.pop(f"test-{name}", None)
             if test is None:
                 raise ValueError(f"the test cell 'test-{name}' is missing")
-            found.append(Exercise(name, title or name, float(grading(test)["points"]), cell.source, test.source))
+            found.append(
+                Exercise(name, title or name, float(grading(test)["points"]), cell.source, test.source)
+            )
     if tests:
-        raise ValueError(f"the test cell {next(iter(tests))!r} has no answer cell of the same name without 'test-'")
+        raise ValueError(
+            f"the test cell {next(iter(tests))!r} has no answer cell of the same name without 'test-'"
+        )
     return found
 
 
@@ -124,7 +141,9 @@ def written_of(notebook: NotebookNode) -> list[Written]:
     for cell in notebook.cells:
         title = heading(cell) or title
         if is_answer(cell) and grading(cell).get("grade"):
-            found.append(Written(grade_id(cell), title or grade_id(cell), float(grading(cell)["points"]), cell.source))
+            found.append(
+                Written(grade_id(cell), title or grade_id(cell), float(grading(cell)["points"]), cell.source)
+            )
     return found
 
 
@@ -143,7 +162,11 @@ def visible_part(test: str) -> str:
 
 def hidden_lines(test: str) -> list[str]:
     """The lines of a test cell that no student may see, stripped, without the markers and empty lines."""
-    return [line.strip() for line, hidden in _lines(test) if hidden and line.strip() and "HIDDEN TESTS" not in line]
+    return [
+        line.strip()
+        for line, hidden in _lines(test)
+        if hidden and line.strip() and "HIDDEN TESTS" not in line
+    ]
 
 
 def _lines(test: str):

@@ -14,7 +14,16 @@ from nbformat import NotebookNode
 
 from scripts.course import clean
 from scripts.course.cells import (
-    Exercise, UnreadableNotebook, exercises_of, grade_id, grading, is_answer, is_test, read_notebook, setup_of, written_of,
+    Exercise,
+    UnreadableNotebook,
+    exercises_of,
+    grade_id,
+    grading,
+    is_answer,
+    is_test,
+    read_notebook,
+    setup_of,
+    written_of,
 )
 from scripts.course.clean_process import ENDED
 from scripts.course.kernel import error_of, execute
@@ -29,7 +38,9 @@ class NothingToCheck(ValueError):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check your notebook of one lab.")
     parser.add_argument("lab", nargs="?", default="", help="the beginning of its file name, such as 01")
-    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of the notebooks")
+    parser.add_argument(
+        "--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of the notebooks"
+    )
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default 120)")
     options = parser.parse_args(arguments)
     try:
@@ -53,13 +64,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{exercise.title}\n  {hint or 'passed'}")
     print()
     for index, incident in incidents.items():
-        print(f"Cell {index + 1} {incident}" + (": the cells after it did not run." if incident == ENDED else "."))
+        print(
+            f"Cell {index + 1} {incident}"
+            + (": the cells after it did not run." if incident == ENDED else ".")
+        )
     for number, message in other_errors(notebook):
         print(f"Cell {number} stopped with {message}")
     for cell in edited_tests(notebook):
-        print(f"{grade_id(cell)} was changed. Grading uses the original; to get it back, copy it from a fresh notebook.")
-    print(f"{passed} of {len(exercises)} exercises pass the tests you can see. Grading adds hidden tests, which try other "
-          "inputs.")
+        print(
+            f"{grade_id(cell)} was changed. Grading uses the original; to get it back, copy it from a fresh notebook."
+        )
+    print(
+        f"{passed} of {len(exercises)} exercises pass the tests you can see. Grading adds hidden tests, which try other "
+        "inputs."
+    )
     if written_of(notebook):
         print("Written answers are graded by a person and are not checked here.")
     return 0 if passed == len(exercises) else 1
@@ -70,7 +88,11 @@ def find_lab(folder: Path, lab: str) -> Path:
     chosen = [path for path in paths if lab and path.name.startswith(lab)]
     if len(chosen) != 1:
         names = ", ".join(path.stem for path in chosen or paths) or "none"
-        problem = f"{len(chosen)} labs begin with {lab!r}" if lab else "Say which lab, for instance: make check LAB=01"
+        problem = (
+            f"{len(chosen)} labs begin with {lab!r}"
+            if lab
+            else "Say which lab, for instance: make check LAB=01"
+        )
         raise NothingToCheck(f"{problem}. Notebooks in {folder.name}/: {names}.")
     return chosen[0]
 
@@ -82,7 +104,9 @@ def whole(notebook: NotebookNode) -> list[Exercise]:
     gone = [name for name in expected if name not in present]
     restore = "Grading would put tests back, but not your answers: copy your work into a fresh notebook of this lab."
     if gone:
-        raise NothingToCheck(f"The cell {', '.join(gone)} is gone from the notebook (deleted, or its marks were lost). {restore}")
+        raise NothingToCheck(
+            f"The cell {', '.join(gone)} is gone from the notebook (deleted, or its marks were lost). {restore}"
+        )
     try:
         setup_of(notebook)
         return exercises_of(notebook)
@@ -110,7 +134,9 @@ def run(notebook: NotebookNode, seconds: float) -> dict[int, str]:
 
 def judge(exercise: Exercise, notebook: NotebookNode, incidents: dict[int, str], alone: clean.Verdict) -> str:
     """What to look at in an exercise, or "" if it passes, in the notebook and by itself."""
-    index, test = next((i, cell) for i, cell in enumerate(notebook.cells) if grade_id(cell) == f"test-{exercise.id}")
+    index, test = next(
+        (i, cell) for i, cell in enumerate(notebook.cells) if grade_id(cell) == f"test-{exercise.id}"
+    )
     answer = next(cell for cell in notebook.cells if grade_id(cell) == exercise.id)
     if alone.unwritten:
         return "not written yet"

@@ -33,7 +33,9 @@ class SetupBroken(RuntimeError):
     """The lab's own set-up cell fails: nothing can be graded on this machine."""
 
 
-def run(setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float) -> dict[str, Verdict]:
+def run(
+    setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float
+) -> dict[str, Verdict]:
     """Verdicts by exercise id.
 
     setup: source of the set-up cell; cells: sources of the student's code cells in order, each with whether it is an
@@ -47,8 +49,14 @@ def run(setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], se
     }
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.course.clean_process"], text=True, encoding="utf-8", cwd=scratch,
-            env=environment(scratch), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-m", "scripts.course.clean_process"],
+            text=True,
+            encoding="utf-8",
+            cwd=scratch,
+            env=environment(scratch),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         killer = threading.Timer(SETUP_SECONDS + 2 * seconds * (len(exercises) + 1), process.kill)
         killer.start()

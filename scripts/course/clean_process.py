@@ -33,12 +33,16 @@ def definitions(source: str, answer_cell: bool) -> list[ast.stmt]:
     """
     kept = []
     for statement in ast.parse(source).body:
-        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if isinstance(
+            statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        ):
             kept.append(statement)
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             names_only = all(
-                isinstance(node, (ast.Name, ast.Tuple, ast.List, ast.Store)) for target in targets for node in ast.walk(target)
+                isinstance(node, (ast.Name, ast.Tuple, ast.List, ast.Store))
+                for target in targets
+                for node in ast.walk(target)
             )
             calls = any(isinstance(node, (ast.Call, ast.Await)) for node in ast.walk(statement.value))
             if names_only and (answer_cell or not calls):
@@ -53,7 +57,9 @@ def defined_names(source: str) -> set[str]:
     except SyntaxError:
         return set()
     names = {statement.name for statement in statements if hasattr(statement, "name")}
-    assignments = [statement for statement in statements if isinstance(statement, (ast.Assign, ast.AnnAssign))]
+    assignments = [
+        statement for statement in statements if isinstance(statement, (ast.Assign, ast.AnnAssign))
+    ]
     stored = (node for statement in assignments for node in ast.walk(statement) if isinstance(node, ast.Name))
     return names | {node.id for node in stored if isinstance(node.ctx, ast.Store)}
 
@@ -78,7 +84,9 @@ def main() -> None:
         os.dup2(nowhere, 2)
         found = {}
         for name, *exercise in job["exercises"]:
-            found[name] = _in_a_fork(job["seconds"], results, lambda: _judge(namespace, job["cells"], *exercise))
+            found[name] = _in_a_fork(
+                job["seconds"], results, lambda: _judge(namespace, job["cells"], *exercise)
+            )
     json.dump(found, results)
     results.close()
 
@@ -113,7 +121,7 @@ def _in_a_fork(seconds: float, results, judge: Callable[[], dict]) -> dict:
         pass  # it ended by itself, or before it led its own group
     os.waitpid(child, 0)
     if received.startswith(token) and received.endswith(b"\n"):
-        return json.loads(received[len(token):])
+        return json.loads(received[len(token) :])
     hint = f"took longer than {seconds:g} s and was stopped" if late else ENDED
     return {"passed": False, "hint": hint, "stopped": True}
 
@@ -128,7 +136,10 @@ def _judge(setup: dict, cells: list, solution: str, visible_test: str, whole_tes
         return {"passed": False, "tampered": changed()}
     own = defined_names(solution)
     guarded = _guard(setup, changed)
-    for seen, source in ((False, visible_test), (True, whole_test)):  # seen: the tests that students see have passed
+    for seen, source in (
+        (False, visible_test),
+        (True, whole_test),
+    ):  # seen: the tests that students see have passed
         namespace = {**setup, **guarded, **{name: student[name] for name in own if name in student}}
         try:
             exec(compile(source, "<test>", "exec"), namespace)
@@ -136,7 +147,13 @@ def _judge(setup: dict, cells: list, solution: str, visible_test: str, whole_tes
             return {"passed": False, "visible": seen, "tampered": str(found)}
         except BaseException as error:
             hint = _hint(error, sorted(own - student.keys()), failed)
-            return {"passed": False, "visible": seen, "hint": hint, "unwritten": _is_stub(error), "tampered": changed()}
+            return {
+                "passed": False,
+                "visible": seen,
+                "hint": hint,
+                "unwritten": _is_stub(error),
+                "tampered": changed(),
+            }
     return {"passed": not changed(), "visible": True, "tampered": changed()}
 
 
@@ -157,7 +174,9 @@ def _define(source: str, answer_cell: bool, namespace: dict) -> list[tuple[str, 
 def _hint(error: BaseException, missing: list[str], failed: list[tuple[str, str]]) -> str:
     if missing:
         reasons = [message for source, message in failed if missing[0] in source]
-        return f"`{missing[0]}` is not defined: {(reasons or ['is its cell deleted, or the function renamed?'])[0]}"[:MAX_HINT]
+        return f"`{missing[0]}` is not defined: {(reasons or ['is its cell deleted, or the function renamed?'])[0]}"[
+            :MAX_HINT
+        ]
     text = str(error) if type(error).__name__ == "CheckFailed" else f"{type(error).__name__}: {error}"
     causes = [error, error.__cause__, error.__context__]
     if any(isinstance(cause, NameError) for cause in causes):
@@ -195,7 +214,10 @@ def _watch(setup: dict):
                 if now.get(name) is not value:
                     return f"{module.__name__}.{name} was replaced"
         for function, *parts in code:
-            if any(a is not b for a, b in zip((function.__code__, function.__defaults__, function.__kwdefaults__), parts)):
+            if any(
+                a is not b
+                for a, b in zip((function.__code__, function.__defaults__, function.__kwdefaults__), parts)
+            ):
                 return f"checks.{function.__name__} was changed"
         for name, value in tensor.items():
             if inspect.getattr_static(Tensor, name, None) is not value:
@@ -236,7 +258,9 @@ def _guard(setup: dict, changed) -> dict:
         checks.expect_close(got, *args, **kwargs)
 
     guards = {checks.answer: answer, checks.expect: expect, checks.expect_close: expect_close}
-    return {name: guards[value] for name, value in setup.items() if inspect.isfunction(value) and value in guards}
+    return {
+        name: guards[value] for name, value in setup.items() if inspect.isfunction(value) and value in guards
+    }
 
 
 def _plain(value, tensors: tuple, who: str) -> None:
@@ -258,7 +282,9 @@ def _plain(value, tensors: tuple, who: str) -> None:
         for parent in kind.__mro__
         for method in ("__eq__", "__ne__", "__torch_function__")
     ):
-        raise CheckFailed(f"{who} should return numbers, tensors, lists or dictionaries, not a {kind.__name__} of your own.")
+        raise CheckFailed(
+            f"{who} should return numbers, tensors, lists or dictionaries, not a {kind.__name__} of your own."
+        )
 
 
 def _belongs_to_a_library(kind: type) -> bool:

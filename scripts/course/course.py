@@ -10,7 +10,14 @@ from pathlib import Path
 from nbgrader.converters import GenerateAssignment
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import (
-    CheckCellMetadata, ClearHiddenTests, ClearMarkScheme, ClearOutput, ClearSolutions, ComputeChecksums, LockCells, SaveCells,
+    CheckCellMetadata,
+    ClearHiddenTests,
+    ClearMarkScheme,
+    ClearOutput,
+    ClearSolutions,
+    ComputeChecksums,
+    LockCells,
+    SaveCells,
 )
 from traitlets.config import Config
 
@@ -57,10 +64,20 @@ def stage(root: Path, solutions: list[Path], with_grade_book: bool) -> None:
         except ValueError as error:
             raise ValueError(f"{path.name}: {error}.") from error
         write_atomically(root / "source" / path.stem / path.name, path.read_text(encoding="utf-8"))
-        assignment = GenerateAssignment(coursedir=course_directory(root, path.stem), config=config, force=True)
+        assignment = GenerateAssignment(
+            coursedir=course_directory(root, path.stem), config=config, force=True
+        )
         # Rubrics go before the checksums: a written answer left untouched must be recognised by its checksum.
         assignment.preprocessors = [
-            ClearSolutions, ClearMarkScheme, LockCells, ClearOutput, CheckCellMetadata, ComputeChecksums,
-            *([SaveCells] if with_grade_book else []), ClearHiddenTests, ComputeChecksums, CheckCellMetadata,
+            ClearSolutions,
+            ClearMarkScheme,
+            LockCells,
+            ClearOutput,
+            CheckCellMetadata,
+            ComputeChecksums,
+            *([SaveCells] if with_grade_book else []),
+            ClearHiddenTests,
+            ComputeChecksums,
+            CheckCellMetadata,
         ]
         assignment.start()

@@ -13,7 +13,9 @@ from scripts.course.cells import Exercise, Written, grade_id, hidden_lines
 from scripts.course.pages import html_page
 
 
-def feedback_page(row, exercises: list[Exercise], written: list[Written], answers: NotebookNode | None) -> str:
+def feedback_page(
+    row, exercises: list[Exercise], written: list[Written], answers: NotebookNode | None
+) -> str:
     """One page for one student and lab.
 
     row: the `scripts.course.report.Row`; answers: the graded notebook, or None if there was nothing to grade.
@@ -45,7 +47,11 @@ def feedback_page(row, exercises: list[Exercise], written: list[Written], answer
 def _about_written(row, written: list[Written]) -> str:
     if row.awaiting:
         return f"Written answers worth {row.awaiting:g} points wait for a person."
-    return f"Written answers: {sum(row.manual.values()):g} of {sum(a.points for a in written):g} points." if written else ""
+    return (
+        f"Written answers: {sum(row.manual.values()):g} of {sum(a.points for a in written):g} points."
+        if written
+        else ""
+    )
 
 
 def _plain(text: str) -> str:

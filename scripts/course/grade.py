@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--solutions", type=Path, default=ROOT / "solutions", help="the solved labs")
     parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default 2)")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for one cell (default 60)")
-    parser.add_argument("--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default 900)")
+    parser.add_argument(
+        "--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default 900)"
+    )
     parser.add_argument("--memory", type=float, default=6, help="GB of memory for each kernel (default 6)")
     options = parser.parse_args(arguments)
     if not options.submissions.is_dir():
@@ -61,20 +63,38 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         stage(course, solutions, with_grade_book=True)
     except Exception as error:
-        print(f"The labs could not be prepared in {course}: {error} If they changed since it was made, use another OUT.")
+        print(
+            f"The labs could not be prepared in {course}: {error} If they changed since it was made, use another OUT."
+        )
         return 1
     jobs = [
-        Job(str(course), [path.stem for path in solutions], folder.name, book_name(folder.name), str(folder.resolve()),
-            options.timeout, options.lab_timeout, options.memory)
+        Job(
+            str(course),
+            [path.stem for path in solutions],
+            folder.name,
+            book_name(folder.name),
+            str(folder.resolve()),
+            options.timeout,
+            options.lab_timeout,
+            options.memory,
+        )
         for folder in students
     ]
     failed = False
     with ThreadPoolExecutor(options.jobs) as pool:
         running = {pool.submit(grade_in_process, job): job for job in jobs}
-        for number, future in enumerate(as_completed(running), start=1):
-            seconds, statuses = future.result()
-            failed = failed or any(status.startswith("could not be graded") for status in statuses)
-            print(f"[{number}/{len(jobs)}] {running[future].student} ({seconds:.0f} s): {' | '.join(statuses)}", flush=True)
+        try:
+            for number, future in enumerate(as_completed(running), start=1):
+                seconds, statuses = future.result()
+                failed = failed or any(status.startswith("could not be graded") for status in statuses)
+                student = running[future].student
+                print(
+                    f"[{number}/{len(jobs)}] {student} ({seconds:.0f} s): {' | '.join(statuses)}", flush=True
+                )
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            print("Interrupted: what is graded so far is kept, and the same command starts again.")
+            return 130
     rows = report(options.out)
     print(f"\n{table(rows)}\n\ngrades: {options.out / 'grades.csv'}\npages:  {options.out / 'feedback'}")
     return 1 if failed else 0
@@ -84,7 +104,11 @@ def book_name(student: str) -> str:
     """A student's name in the grade book: nbgrader takes it for a pattern, so unusual characters need another name."""
     if re.fullmatch(r"\w[\w.@-]*", student):
         return student
-    return re.sub(r"[^\w.@-]", "_", student).lstrip("._") + "_" + hashlib.sha256(student.encode()).hexdigest()[:6]
+    return (
+        re.sub(r"[^\w.@-]", "_", student).lstrip("._")
+        + "_"
+        + hashlib.sha256(student.encode()).hexdigest()[:6]
+    )
 
 
 def grade_in_process(job: Job) -> tuple[float, list[str]]:
@@ -101,8 +125,12 @@ def grade_in_process(job: Job) -> tuple[float, list[str]]:
         order = Path(folder) / "job.json"
         order.write_text(json.dumps(job._asdict()), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.course.grade_one", str(order)], cwd=folder,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, "LAB_GRADING": mark},
+            [sys.executable, "-m", "scripts.course.grade_one", str(order)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "LAB_GRADING": mark},
         )
         try:
             ended = f"could not be graded (its process ended with status {process.wait(limit)}; see {log})"
@@ -115,8 +143,17 @@ def grade_in_process(job: Job) -> tuple[float, list[str]]:
     for lab in job.labs:
         path = course / "results" / job.student_id / f"{lab}.json"
         if not path.exists():
-            save_result(course, {"student": job.student, "student_id": job.student_id, "lab": lab, "handed_in": True,
-                                 "graded": False, "status": ended})
+            save_result(
+                course,
+                {
+                    "student": job.student,
+                    "student_id": job.student_id,
+                    "lab": lab,
+                    "handed_in": True,
+                    "graded": False,
+                    "status": ended,
+                },
+            )
         result = json.loads(path.read_text(encoding="utf-8"))
         if result["handed_in"] or len(job.labs) == 1:
             statuses.append(result["status"])

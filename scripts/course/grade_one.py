@@ -48,7 +48,13 @@ def main() -> None:
     limit = int(job.memory_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     for lab in job.labs:
-        result = {"student": job.student, "student_id": job.student_id, "lab": lab, "handed_in": True, "graded": False}
+        result = {
+            "student": job.student,
+            "student_id": job.student_id,
+            "lab": lab,
+            "handed_in": True,
+            "graded": False,
+        }
         try:
             result.update(grade(job, lab))
         except NothingHandedIn as error:
@@ -93,7 +99,9 @@ def grade(job: Job, lab: str) -> dict:
     return {"status": "; ".join(notes + repairs + judged["notes"]) or "ok", "hints": hints, "graded": True}
 
 
-def judge(ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, str], verdicts: dict) -> tuple[list[str], bool]:
+def judge(
+    ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, str], verdicts: dict
+) -> tuple[list[str], bool]:
     """Fill in the outputs of an executed notebook; a test cell gets its verdict as its only output.
 
     nbgrader then derives the points from the outputs: none for an error, all for nothing. Returns what to say about
@@ -102,7 +110,11 @@ def judge(ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, st
     notes = []
     for index, incident in incidents.items():
         origin = instrumented.origin[index]
-        name = "a check" if origin is None else grade_id(ran.cells[origin]).removeprefix("test-") or f"cell {origin + 1}"
+        name = (
+            "a check"
+            if origin is None
+            else grade_id(ran.cells[origin]).removeprefix("test-") or f"cell {origin + 1}"
+        )
         notes.append(f"{name} {incident}" + (", later cells did not run" if incident == ENDED else ""))
     for name, verdict in verdicts.items():
         if verdict.stopped and not any(note.startswith(f"{name} ") for note in notes):
@@ -125,9 +137,11 @@ def judge(ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, st
         if passed_here and not verdict.visible and not verdict.tampered:
             notes.append(f"{name} passes in the notebook but not in a clean process ({verdict.hint})")
         hint = "no points: tampering" if tampering else verdict.hint
-        ran.cells[index].outputs = [] if verdict.passed and not tampering else [
-            nbformat.v4.new_output("error", ename="CheckFailed", evalue=hint, traceback=[hint])
-        ]
+        ran.cells[index].outputs = (
+            []
+            if verdict.passed and not tampering
+            else [nbformat.v4.new_output("error", ename="CheckFailed", evalue=hint, traceback=[hint])]
+        )
     return notes, bool(tampering)
 
 

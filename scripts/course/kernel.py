@@ -50,7 +50,10 @@ def execute(
     deadline = time.monotonic() + total_seconds
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         client = _Client(notebook)
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # of the process, not of its cells
+        quiet = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+        }  # of the process, not of its cells
         with client.setup_kernel(env=environment(scratch), cwd=scratch, **quiet):
             for index, cell in enumerate(notebook.cells):
                 if cell.cell_type != "code" or not cell.source.strip():
@@ -71,7 +74,9 @@ def execute(
                 if incident:
                     incidents[index] = incident
                 if dead:
-                    incidents.setdefault(index, f"was the last to run: the limit of {total_seconds:g} s was reached")
+                    incidents.setdefault(
+                        index, f"was the last to run: the limit of {total_seconds:g} s was reached"
+                    )
                     break
     return incidents
 
@@ -81,10 +86,16 @@ class _Client(NotebookClient):
 
     def __init__(self, notebook: NotebookNode):
         super().__init__(
-            notebook, kernel_name="python3", allow_errors=True, interrupt_on_timeout=True, shutdown_kernel="immediate",
+            notebook,
+            kernel_name="python3",
+            allow_errors=True,
+            interrupt_on_timeout=True,
+            shutdown_kernel="immediate",
             error_on_timeout={"ename": "CellTimeoutError", "evalue": "", "traceback": []},
             # an interrupted cell that is not idle after this many seconds ignores interrupts
-            iopub_timeout=10, raise_on_iopub_timeout=True, coalesce_streams=True,
+            iopub_timeout=10,
+            raise_on_iopub_timeout=True,
+            coalesce_streams=True,
             timeout_func=lambda cell: self.seconds,
         )
         self.begin(0)
@@ -121,7 +132,10 @@ def error_of(cell: NotebookNode) -> NotebookNode | None:
 def _shorten(cell: NotebookNode) -> None:
     for output in cell.outputs:
         if output.output_type == "stream" and len(output.text) > KEPT_CHARACTERS:
-            output.text = output.text[:KEPT_CHARACTERS] + f"\n[{len(output.text) - KEPT_CHARACTERS} characters left out]\n"
+            output.text = (
+                output.text[:KEPT_CHARACTERS]
+                + f"\n[{len(output.text) - KEPT_CHARACTERS} characters left out]\n"
+            )
         if output.output_type == "error":
             output.evalue = output.evalue[:KEPT_CHARACTERS]
             output.traceback = [line[:KEPT_CHARACTERS] for line in output.traceback[-50:]]

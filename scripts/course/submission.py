@@ -66,7 +66,9 @@ def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNo
     chosen = {}  # grade_id -> index of the copy that counts
     for name, original in wanted.items():
         copies = [index for index, cell in enumerate(submitted.cells) if grade_id(cell) == name]
-        written = [index for index in copies if submitted.cells[index].source.strip() != original.source.strip()]
+        written = [
+            index for index in copies if submitted.cells[index].source.strip() != original.source.strip()
+        ]
         if len(copies) > 1:
             notes.append(f"{name} occurs {len(copies)} times (the last one that was worked on counts)")
         if copies:
@@ -90,7 +92,9 @@ def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNo
             notes.append(f"{name} was deleted (put back)")
             lost = nbformat.from_dict(original)
             if is_answer(original) and original.cell_type == "code":
-                lost.source = "# the answer cell of this exercise was missing"  # the answer may stand in another cell
+                lost.source = (
+                    "# the answer cell of this exercise was missing"  # the answer may stand in another cell
+                )
             cells.insert(after + 1, lost)
             place = {other: at + (at > after) for other, at in place.items()}
             place[name] = after + 1
@@ -112,7 +116,11 @@ def student_code(notebook: NotebookNode) -> list[tuple[str, bool]]:
 
 
 def _ordinary(cell: NotebookNode) -> NotebookNode:
-    make = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell, "raw": nbformat.v4.new_raw_cell}
+    make = {
+        "code": nbformat.v4.new_code_cell,
+        "markdown": nbformat.v4.new_markdown_cell,
+        "raw": nbformat.v4.new_raw_cell,
+    }
     return _with_pictures(make[cell.cell_type](cell.source), cell)
 
 

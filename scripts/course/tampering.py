@@ -22,7 +22,10 @@ _MUST_FAIL = {
     "expect": "expect(False, '{nonce}')",
     "expect_close": "expect_close([0.0, 1.0], [1.0, 1.0], '{nonce}')",
 }
-_INTERRUPTED = ("KeyboardInterrupt", "MemoryError")  # a late interrupt may hit a canary; it says nothing about tampering
+_INTERRUPTED = (
+    "KeyboardInterrupt",
+    "MemoryError",
+)  # a late interrupt may hit a canary; it says nothing about tampering
 
 
 class Instrumented:

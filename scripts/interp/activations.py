@@ -1,7 +1,6 @@
 """The file `activations.pt`: activations of some prompts at one layer, saved for later."""
 
-import os
-import tempfile
+import io
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Union
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scripts.interp.inputs import is_integer
+from scripts.interp.paths import write_atomically
 
 KEYS = {"activations", "layer", "prompts", "metadata"}
 
@@ -35,17 +35,10 @@ def save_activations(
         "metadata": {"model": model_name, "timestamp": now},
     }
     _check(content)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-        os.chmod(temporary, 0o644)  # mkstemp makes private files
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, buffer.getvalue())
     return path
 
 

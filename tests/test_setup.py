@@ -1,0 +1,125 @@
+"""Set-up, doctor and JupyterLab, as a person meets them; and that the pins and the lock agree."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from scripts.interp.paths import ROOT
+
+AS_PYTHON = "import runpy, sys; sys.version_info = {version}; runpy.run_path('scripts/setup_environment.py', run_name='__main__')"
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """The files that set-up reads, in a folder of their own, where nothing can be installed from."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "setup_environment.py", tmp_path / "scripts")
+    for name in ("requirements.txt", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def run(folder, *command, **environment):
+    nothing = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, text=True, capture_output=True, env={**os.environ, **nothing, **environment}
+    )
+
+
+@pytest.mark.parametrize("version", ["(3, 9, 18)", "(3, 13, 0)"])
+def test_another_python_is_refused_with_what_to_do(clone, version):
+    found = run(clone, "-c", AS_PYTHON.format(version=version))
+    assert found.returncode == 1 and "Python 3.10, 3.11 or 3.12 is needed" in found.stderr
+    assert "make PYTHON3=" in found.stderr and "Traceback" not in found.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_a_failed_installation_says_why_and_does_not_count_as_done(clone):
+    found = run(clone, "scripts/setup_environment.py")
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert "pip could not install PyTorch" in found.stderr and "torch==" in found.stderr
+    assert not (clone / ".venv" / "setup.stamp").exists()
+    again = run(clone, "scripts/setup_environment.py")
+    assert again.returncode == 1 and "pip could not install PyTorch" in again.stderr
+
+
+def test_a_finished_set_up_returns_at_once_until_something_changes(clone):
+    sys.path.insert(0, str(clone / "scripts"))
+    try:
+        import setup_environment as copy
+    finally:
+        sys.path.pop(0)
+        sys.modules.pop("setup_environment", None)
+    copy.create_environment()
+    copy.STAMP.write_text(copy.fingerprint())
+    started = time.monotonic()
+    found = run(clone, "scripts/setup_environment.py")
+    assert found.returncode == 0 and found.stdout == "" and time.monotonic() - started < 5
+    with (clone / "requirements.txt").open("a") as file:
+        file.write("# changed\n")
+    assert run(clone, "scripts/setup_environment.py").returncode == 1  # it tries to install again, from nowhere
+
+
+def test_every_direct_pin_stands_in_the_lock():
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line and line[0] != "#"]
+    assert len(pins) > 15
+    for pin in pins:
+        name, version = re.match(r"([\w.-]+)==([\w.]+)", pin).groups()
+        assert re.search(rf"^{re.escape(name)}=={re.escape(version)}( |$)", lock, re.M), f"{pin} is not in the lock"
+
+
+def test_doctor_finds_this_environment_in_order():
+    found = subprocess.run([sys.executable, "scripts/doctor.py"], cwd=ROOT, text=True, capture_output=True)
+    assert found.returncode == 0, found.stdout
+    assert re.search(r"ok +embedded model +ready", found.stdout) and "torch" in found.stdout
+
+
+def test_doctor_says_what_is_missing_in_a_fresh_clone(clone):
+    shutil.copy(ROOT / "scripts" / "doctor.py", clone / "scripts")
+    found = run(clone, "scripts/doctor.py")
+    assert found.returncode == 1
+    assert re.search(r"!! +set-up +not done yet: run `make labs`", found.stdout)
+
+
+def page_at(address: str) -> bytes:
+    """What a server answers; it prints its address a moment before it listens."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=30) as page:
+                return page.read()
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
+def test_jupyterlab_prints_its_address_when_there_is_no_display(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    environment.update(HOME=str(tmp_path), JUPYTER_RUNTIME_DIR=str(tmp_path / "runtime"))
+    server = subprocess.Popen(
+        [sys.executable, "-m", "scripts.start_jupyterlab", "--port=0", "--ip=127.0.0.1"],
+        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    printed = ""
+    try:
+        for line in server.stdout:
+            printed += line
+            address = re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", line)
+            if address:
+                break
+        assert address, printed
+        assert b"JupyterLab" in page_at(address.group())
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+    assert "No display here" in printed
