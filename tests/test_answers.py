@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 import tests.answers
 from scripts.course.cells import STUB, read_exercises, read_setup
@@ -16,6 +17,14 @@ from scripts.interp.paths import ROOT
 LABS = [importlib.import_module(f"tests.answers.{module.name}") for module in pkgutil.iter_modules(tests.answers.__path__)]
 EXERCISES = {lab: {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab.NOTEBOOK)} for lab in LABS}
 _SETUP = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leave_gradients_as_they_were():
+    """A lab's set-up cell turns them off for its whole process, which is this one."""
+    before = torch.is_grad_enabled()
+    yield
+    torch.set_grad_enabled(before)
 
 
 def fresh_namespace(lab) -> dict:

@@ -20,17 +20,16 @@ from scripts.course.report import report
 from scripts.course.tampering import Instrumented
 from scripts.interp.paths import ROOT
 from tests.fixtures import tiny_lab
-from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, RIGHT2, WRONG1, cell_of, filled
+from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, WRONG1, cell_of, filled
 
 CELL_SECONDS, MEMORY_GB = 6, 3
 ODD_NAME = "Zoë (2nd try) [x]"
 
 PRINTS_TEN = """
-from IPython.display import publish_display_data
 ip = get_ipython()
 def publish(*_):
-    ip.display_pub.session.send(ip.kernel.iopub_socket, "execute_result", {"data": {"text/plain": "10"}, "metadata": {},
-                                "execution_count": 1}, parent=ip.parent_header)
+    ip.display_pub.session.send(ip.kernel.iopub_socket, "execute_result",
+        {"data": {"text/plain": "10"}, "metadata": {}, "execution_count": 1}, parent=ip.parent_header)
 ip.events.register("post_run_cell", publish)
 """
 DROPS_ASSERTS = """
@@ -72,7 +71,7 @@ show = get_ipython()._showtraceback
 get_ipython()._showtraceback = lambda kind, value, lines: show(kind, kind("all is well"), lines)
 """,
 }
-# Functions that try to pass the test of exercise 1 in the clean process; a trick may start at the definition or in a call.
+# Functions that try to pass the test of exercise 1 in the clean process.
 TAMPERING = {
     "patches the comparison and hides it": """
 def row_means(x):
@@ -144,7 +143,9 @@ def row_means(x):
 class Close(Tensor):
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
-        return True if function is torch.allclose else super().__torch_function__(function, types, args, kwargs or {})
+        if function is torch.allclose:
+            return True
+        return super().__torch_function__(function, types, args, kwargs or {})
 def row_means(x):
     return torch.zeros(x.shape[0]).as_subclass(Close)
 """,
@@ -177,14 +178,16 @@ def row_means(x):
     "renamed": ("def mean_of_rows(x):\n    return x.mean(-1)", "is not defined: is its cell deleted"),
 }
 ALL_POINTS = {
-    "a helper and a constant": "AXIS = -1\ndef _n(x):\n    return x.shape[AXIS]\ndef row_means(x):\n    return x.sum(AXIS) / _n(x)",
+    "a helper and a constant": "AXIS = -1\ndef _n(x):\n    return x.shape[AXIS]\n"
+    "def row_means(x):\n    return x.sum(AXIS) / _n(x)",
     "a lambda": "row_means = lambda x: x.mean(-1)",
     "a partial": "from functools import partial\nrow_means = partial(torch.mean, dim=-1)",
     "a cell magic": "%%time\ndef row_means(x):\n    return x.mean(-1)",
     "a line magic and a shell line": "%precision 3\n!true\ndef row_means(x):\n    return x.mean(-1)",
     "a compiled or wrapped function": "@torch.no_grad()\ndef row_means(x):\n    return x.mean(-1)",
     "a name of the set-up overwritten": "answer = 3\ndef row_means(x):\n    return x.mean(-1)",
-    "torch's defaults touched": "def row_means(x):\n    torch.set_grad_enabled(True)\n    torch.manual_seed(0)\n    return x.mean(-1)",
+    "torch's defaults touched": "def row_means(x):\n    torch.set_grad_enabled(True)\n    torch.manual_seed(0)\n"
+    "    return x.mean(-1)",
 }
 
 
@@ -449,7 +452,7 @@ def named(source: str, number: int) -> str:
 def judged():
     """Verdicts of the clean process on answers to exercise 1, by the name of the answer."""
     groups = {**{name: source for name, (source, _) in NO_POINTS.items()}, **ALL_POINTS, **TAMPERING}
-    # definitions run before every exercise, so an answer that tampers with the definition of a class stays alone
+    # definitions run before every exercise, so an answer that tampers there stays alone
     alone = {"patches in a class body", "a name of the set-up overwritten"}
     together = [name for name in groups if name not in alone]
     verdicts = {}
@@ -503,7 +506,7 @@ def test_the_kernel_is_limited():
         "while True:\n    pass",
         "for i in range(10**9):\n    print('a line of text', i)",
         "print(2)",
-        "from IPython.display import display\nwhile True:\n    display({'text/plain': 'x' * 10**6}, raw=True)",
+        "from IPython.display import display as d\nwhile True:\n    d({'text/plain': 'x' * 10**6}, raw=True)",
         "raise ValueError('x' * 10**6)",
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass",
         "print(3)",
@@ -534,8 +537,8 @@ def test_the_kernel_is_limited():
         "[" * 10_000,
         "\x00\xff",
         '{"cells": [{"cell_type": "code"}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
-        '{"cells": [{"cell_type": "code", "source": "1", "metadata": 5, "outputs": []}], "nbformat": 4, "nbformat_minor": 5}',
-        '{"cells": [{"cell_type": "odd", "source": "1", "metadata": {}}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+        '{"cells": [{"cell_type": "code", "source": "1", "metadata": 5}], "nbformat": 4, "nbformat_minor": 5}',
+        '{"cells": [{"cell_type": "odd", "source": "1", "metadata": {}}], "nbformat": 4, "metadata": {}}',
     ],
 )
 def test_files_that_are_no_notebooks_get_a_sentence(tmp_path, content):

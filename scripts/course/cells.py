@@ -1,7 +1,8 @@
-"""What the cells of a lab notebook mean: its set-up, its exercises, its written answers, and what is hidden in them.
+"""What the cells of a lab notebook mean: its set-up, its exercises, its written answers, and what is hidden
+in them.
 
-Cells are marked by nbgrader's metadata. An exercise is a solution cell (`ex1-…`) and a test cell (`test-ex1-…`); a
-written answer is one markdown cell (`written-…`) that a person grades.
+Cells are marked by nbgrader's metadata. An exercise is a solution cell (`ex1-…`) and a test cell
+(`test-ex1-…`); a written answer is one markdown cell (`written-…`) that a person grades.
 """
 
 import re
@@ -41,7 +42,7 @@ class Written(NamedTuple):
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook of any origin. Raises `UnreadableNotebook`; a missing file raises `FileNotFoundError`."""
+    """Read a notebook of any origin. Raises `UnreadableNotebook`, or `FileNotFoundError`."""
     if path.stat().st_size > MAX_NOTEBOOK_BYTES:
         raise UnreadableNotebook(
             f"{path.name} is larger than {MAX_NOTEBOOK_BYTES // 10**6} MB: clear its outputs and save it."
@@ -103,7 +104,7 @@ def setup_of(notebook: NotebookNode) -> str:
 
 
 def read_exercises(path: Path) -> list[Exercise]:
-    """The exercises of a lab, in order. Raises ValueError if one lacks its test cell or a grade_id occurs twice."""
+    """The exercises of a lab, in order. Raises ValueError if a test cell is missing or a grade_id occurs twice."""
     return exercises_of(read_notebook(path))
 
 

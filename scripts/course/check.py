@@ -2,8 +2,8 @@
 
     python -m scripts.course.check LAB        (LAB is the beginning of a file name in notebooks/, such as 01)
 
-Runs the whole notebook and every exercise's visible tests, and says for each exercise whether it passes or what to look
-at. A wrong answer affects its own exercise only. Exit status 0 if all visible tests pass.
+Runs the whole notebook and every exercise's visible tests, and says for each exercise whether it passes or
+what to look at. A wrong answer affects its own exercise only. Exit status 0 if all visible tests pass.
 """
 
 import argparse
@@ -72,11 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Cell {number} stopped with {message}")
     for cell in edited_tests(notebook):
         print(
-            f"{grade_id(cell)} was changed. Grading uses the original; to get it back, copy it from a fresh notebook."
+            f"{grade_id(cell)} was changed. Grading uses the original; "
+            "to get it back, copy it from a fresh notebook."
         )
     print(
-        f"{passed} of {len(exercises)} exercises pass the tests you can see. Grading adds hidden tests, which try other "
-        "inputs."
+        f"{passed} of {len(exercises)} exercises pass the tests you can see. Grading adds hidden tests, which try "
+        "other inputs."
     )
     if written_of(notebook):
         print("Written answers are graded by a person and are not checked here.")
@@ -98,14 +99,14 @@ def find_lab(folder: Path, lab: str) -> Path:
 
 
 def whole(notebook: NotebookNode) -> list[Exercise]:
-    """The exercises of a notebook that still has all its marked cells. Raises `NothingToCheck` if one is gone."""
+    """The exercises of a notebook that has all its marked cells. Raises `NothingToCheck` if one is gone."""
     expected = notebook.metadata.get("marked_cells") or ["setup"]
     present = [grade_id(cell) for cell in notebook.cells]
     gone = [name for name in expected if name not in present]
-    restore = "Grading would put tests back, but not your answers: copy your work into a fresh notebook of this lab."
+    restore = "Grading puts tests back, but not answers: copy your work into a fresh notebook of this lab."
     if gone:
         raise NothingToCheck(
-            f"The cell {', '.join(gone)} is gone from the notebook (deleted, or its marks were lost). {restore}"
+            f"The cell {', '.join(gone)} is gone (deleted, or its marks were lost). {restore}"
         )
     try:
         setup_of(notebook)

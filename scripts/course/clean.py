@@ -1,8 +1,8 @@
 """Run a student's functions and their tests in a clean process: its verdict is the one that counts.
 
-A notebook's kernel belongs to the student's code: any cell may change how later cells are run or shown. In the clean
-process (`scripts.course.clean_process`) nothing runs but the lab's own set-up cell, the student's definitions and the
-lab's own test cell. The hidden tests run nowhere else, so no notebook can print them.
+A notebook's kernel belongs to the student's code: any cell may change how later cells are run or shown. In
+the clean process (`scripts.course.clean_process`) nothing runs but the lab's own set-up cell, the student's
+definitions and the lab's own test cell. The hidden tests run nowhere else, so no notebook can print them.
 """
 
 import json
@@ -38,8 +38,8 @@ def run(
 ) -> dict[str, Verdict]:
     """Verdicts by exercise id.
 
-    setup: source of the set-up cell; cells: sources of the student's code cells in order, each with whether it is an
-    answer cell; seconds: limit for one exercise. Raises `SetupBroken`.
+    setup: source of the set-up cell; cells: sources of the student's code cells in order, each with whether
+    it is an answer cell; seconds: limit for one exercise. Raises `SetupBroken`.
     """
     job = {
         "setup": setup,

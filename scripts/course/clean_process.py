@@ -1,11 +1,13 @@
 """The clean process: judge each exercise of a submission by itself. Started by `scripts.course.clean` only.
 
-From the student's cells only definitions run: imports, functions, classes and simple assignments. The process runs the
-set-up cell once and forks for every exercise. A test has a namespace of its own, which gets only the exercise's
-functions, and before every verdict it is checked that nothing which the verdict rests on was replaced.
+From the student's cells only definitions run: imports, functions, classes and simple assignments. The process
+runs the set-up cell once and forks for every exercise. A test has a namespace of its own, which gets only the
+exercise's functions, and before every verdict it is checked that nothing which the verdict rests on was
+replaced.
 
-What this cannot catch: a function written against this very file, which looks for the expected values in the frames
-above it, or forges its process's answer. Here that is made harder than solving the exercise, not impossible.
+What this cannot catch: a function written against this very file, which looks for the expected values in the
+frames above it, or forges its process's answer. Here that is made harder than solving the exercise, not
+impossible.
 """
 
 import ast
@@ -28,8 +30,8 @@ ENDED = "ended its Python process"
 def definitions(source: str, answer_cell: bool) -> list[ast.stmt]:
     """The statements of a cell that may run here. Raises SyntaxError.
 
-    Assignments count if they assign to names; outside answer cells only if they call nothing, since they could load a
-    model or change something.
+    Assignments count if they assign to names; outside answer cells only if they call nothing, since they
+    could load a model or change something.
     """
     kept = []
     for statement in ast.parse(source).body:
@@ -174,13 +176,14 @@ def _define(source: str, answer_cell: bool, namespace: dict) -> list[tuple[str, 
 def _hint(error: BaseException, missing: list[str], failed: list[tuple[str, str]]) -> str:
     if missing:
         reasons = [message for source, message in failed if missing[0] in source]
-        return f"`{missing[0]}` is not defined: {(reasons or ['is its cell deleted, or the function renamed?'])[0]}"[
-            :MAX_HINT
-        ]
-    text = str(error) if type(error).__name__ == "CheckFailed" else f"{type(error).__name__}: {error}"
-    causes = [error, error.__cause__, error.__context__]
-    if any(isinstance(cause, NameError) for cause in causes):
-        text += " (A graded function sees its arguments, the set-up cell's imports and your other functions, nothing else.)"
+        reasons.append("is its cell deleted, or the function renamed?")
+        text = f"`{missing[0]}` is not defined: {reasons[0]}"
+    else:
+        text = str(error) if type(error).__name__ == "CheckFailed" else f"{type(error).__name__}: {error}"
+        if any(isinstance(cause, NameError) for cause in (error, error.__cause__, error.__context__)):
+            text += (
+                " (A graded function sees only its arguments, the set-up's imports and your other functions.)"
+            )
     return text if len(text) <= MAX_HINT else text[:MAX_HINT] + "…"
 
 

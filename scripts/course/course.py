@@ -1,6 +1,7 @@
 """An nbgrader course in a folder: one assignment per lab, made from the solved notebooks.
 
-nbgrader knows a flat folder of notebooks only as one assignment, so each lab is staged as `source/<lab>/<lab>.ipynb`.
+nbgrader knows a flat folder of notebooks only as one assignment, so each lab is staged as
+`source/<lab>/<lab>.ipynb`.
 """
 
 import os
@@ -44,7 +45,8 @@ def released_path(root: Path, lab: str) -> Path:
 
 
 def stage(root: Path, solutions: list[Path], with_grade_book: bool) -> None:
-    """Put solved labs into the course at `root` and let nbgrader make the student versions (and the grade book).
+    """Put solved labs into the course at `root` and let nbgrader make the student versions (and the grade
+    book).
 
     Raises ValueError if a notebook does not follow the conventions of `scripts.course.cells`.
     """

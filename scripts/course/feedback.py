@@ -1,7 +1,7 @@
 """The page that a student gets back: points, what to look at, and their own answers.
 
-It is built from the graded parts alone, with everything that a student wrote shown as text, so it runs no script, loads
-nothing from elsewhere, and holds no test cell.
+It is built from the graded parts alone, with everything that a student wrote shown as text, so it runs no
+script, loads nothing from elsewhere, and holds no test cell.
 """
 
 from html import escape
@@ -22,8 +22,8 @@ def feedback_page(
     """
     texts = {grade_id(cell): cell.source for cell in answers.cells} if answers else {}
     cells = [
-        f"# {escape(row.lab)}: feedback for {escape(row.student)}\n\n**{row.automatic:g} of {row.of:g} points** in the "
-        "exercises. " + _about_written(row, written)
+        f"# {escape(row.lab)}: feedback for {escape(row.student)}\n\n"
+        f"**{row.automatic:g} of {row.of:g} points** in the exercises. " + _about_written(row, written)
     ]
     if row.status != "ok":
         cells.append(f"**Note:** {_plain(row.status)}")

@@ -2,12 +2,13 @@
 
     python -m scripts.course.grade SUBMISSIONS OUT [--jobs 2] [--timeout 60] [--lab-timeout 900] [--memory 6]
 
-SUBMISSIONS/<student>/<notebook>.ipynb goes in. OUT gets grades.csv, feedback/<student>/<lab>.html, and course/, an
-nbgrader course whose grade book knows every point: start JupyterLab there and open its Formgrader to grade written
-answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the pages.
+SUBMISSIONS/<student>/<notebook>.ipynb goes in. OUT gets grades.csv, feedback/<student>/<lab>.html, and
+course/, an nbgrader course whose grade book knows every point: start JupyterLab there and open its Formgrader
+to grade written answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the
+pages.
 
-Every student is graded in a process of its own, so that no submission can spoil another one. That is no sandbox; see
-`scripts.course.tampering` for what is detected and what is not.
+Every student is graded in a process of its own, so that no submission can spoil another one. That is no
+sandbox; see `scripts.course.tampering` for what is detected and what is not.
 """
 
 import argparse
@@ -64,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         stage(course, solutions, with_grade_book=True)
     except Exception as error:
         print(
-            f"The labs could not be prepared in {course}: {error} If they changed since it was made, use another OUT."
+            f"The labs could not be prepared in {course}: {error} "
+            "If they changed since it was made, use another OUT."
         )
         return 1
     jobs = [
@@ -101,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def book_name(student: str) -> str:
-    """A student's name in the grade book: nbgrader takes it for a pattern, so unusual characters need another name."""
+    """A student's name in the grade book. nbgrader takes it for a pattern, so odd characters are replaced."""
     if re.fullmatch(r"\w[\w.@-]*", student):
         return student
     return (
@@ -112,7 +114,7 @@ def book_name(student: str) -> str:
 
 
 def grade_in_process(job: Job) -> tuple[float, list[str]]:
-    """Run `grade_one` for a student, with everything it says in a log. Returns seconds and the status of each lab."""
+    """Run `grade_one` for a student; what it says goes to a log. Returns seconds and the status of each lab."""
     course = Path(job.course)
     shutil.rmtree(course / "results" / job.student_id, ignore_errors=True)
     log = course / "logs" / f"{job.student_id}.log"

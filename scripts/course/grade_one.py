@@ -2,9 +2,9 @@
 
     python -m scripts.course.grade_one JOB.json
 
-Order: find and rebuild the notebook, judge the functions in a clean process, then let nbgrader autograde: it runs the
-notebook (with canaries, without hidden tests), keeps its outputs for the person who grades the written answers, and
-enters into the grade book what the clean process found.
+Order: find and rebuild the notebook, judge the functions in a clean process, then let nbgrader autograde: it
+runs the notebook (with canaries, without hidden tests), keeps its outputs for the person who grades the
+written answers, and enters into the grade book what the clean process found.
 """
 
 import json
@@ -73,7 +73,7 @@ def save_result(course: Path, result: dict) -> None:
 
 
 def grade(job: Job, lab: str) -> dict:
-    """Grade one lab. Returns its `status`, the `hints` by exercise, and that it is `graded`: points are in the grade book."""
+    """Grade one lab and enter its points in the grade book. Returns its `status` and the `hints` by exercise."""
     course = Path(job.course)
     source = read_notebook(course / "source" / lab / f"{lab}.ipynb")
     released = read_notebook(released_path(course, lab))
@@ -104,8 +104,8 @@ def judge(
 ) -> tuple[list[str], bool]:
     """Fill in the outputs of an executed notebook; a test cell gets its verdict as its only output.
 
-    nbgrader then derives the points from the outputs: none for an error, all for nothing. Returns what to say about
-    the submission, and whether it was tampered with.
+    nbgrader then derives the points from the outputs: none for an error, all for nothing. Returns what to say
+    about the submission, and whether it was tampered with.
     """
     notes = []
     for index, incident in incidents.items():

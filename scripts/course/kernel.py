@@ -1,4 +1,4 @@
-"""Execute a notebook that may contain anything: endless loops, floods of output, cells that kill their kernel."""
+"""Execute a notebook that may hold anything: endless loops, floods of output, cells that kill their kernel."""
 
 import asyncio
 import os
@@ -15,14 +15,14 @@ from nbformat import NotebookNode
 from scripts.course.cells import grade_id
 from scripts.course.clean_process import ENDED
 
-# A cell that writes more is interrupted. One figure that carries plotly.js has 5 MB; nobody reads 1 MB of text.
+# A cell that writes more is interrupted. A figure that carries plotly.js has 5 MB; nobody reads 1 MB of text.
 MAX_TEXT, MAX_SHOWN = 1_000_000, 20_000_000
 KEPT_CHARACTERS = 20_000  # printed text kept of one cell
 SETUP_SECONDS = 300  # the set-up cell is ours, and its imports take long on a busy machine
 
 
 def environment(scratch: str) -> dict[str, str]:
-    """Environment variables of a process that runs students' code: our Python first, one thread, no IPython start-up files."""
+    """Environment of a process that runs students' code: our Python first, one thread, no start-up files."""
     return {
         **os.environ,
         "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", ""),
@@ -42,9 +42,9 @@ def execute(
 ) -> dict[int, str]:
     """Run the cells in order; an error in one does not stop the others. Outputs land in the notebook.
 
-    cell_seconds: limit for each cell but the set-up cell; total_seconds: limit for all of them.
-    Returns what went wrong beyond ordinary errors, as sentences without a subject, by cell index. After a cell that
-    ended the kernel the remaining ones stay without outputs and execution count.
+    cell_seconds: limit for each cell but the set-up cell; total_seconds: limit for all of them. Returns what
+    went wrong beyond ordinary errors, as sentences without a subject, by cell index. After a cell that ended
+    the kernel the remaining ones stay without outputs and execution count.
     """
     incidents: dict[int, str] = {}
     deadline = time.monotonic() + total_seconds

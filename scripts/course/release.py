@@ -2,8 +2,8 @@
 
     python -m scripts.course.release
 
-`solutions/` is the single source; nbgrader takes out answers, hidden tests, rubrics and outputs. The same source gives
-the same bytes every time.
+`solutions/` is the single source; nbgrader takes out answers, hidden tests, rubrics and outputs. The same
+source gives the same bytes every time.
 """
 
 import logging
@@ -21,7 +21,7 @@ SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
 
 
 def student_versions(solutions: Path) -> dict[str, str]:
-    """The text of every student notebook by file name. Raises ValueError if a source breaks the conventions."""
+    """The text of every student notebook by file name. Raises ValueError if a source is malformed."""
     paths = sorted(solutions.glob("*.ipynb"))
     versions = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -2,8 +2,8 @@
 
     python -m scripts.course.report OUT
 
-`make grade` does this at its end. Run it again after grading written answers by hand (with the Formgrader of a
-JupyterLab started in OUT/course): points given there, and comments, are then in the CSV and on the pages.
+`make grade` does this at its end. Run it again after grading written answers by hand (with the Formgrader of
+a JupyterLab started in OUT/course): points given there, and comments, are then in the CSV and on the pages.
 """
 
 import csv

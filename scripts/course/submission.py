@@ -1,7 +1,7 @@
 """Find a student's notebook and rebuild it from the lab's own cells and the student's answers.
 
-What reaches nbgrader is always well formed: marked cells come from the release (type, points, locks, tests), only the
-text of answers and of ordinary cells comes from the student. Every repair is named.
+What reaches nbgrader is always well formed: marked cells come from the release (type, points, locks, tests),
+only the text of answers and of ordinary cells comes from the student. Every repair is named.
 """
 
 from pathlib import Path
@@ -35,8 +35,8 @@ def find(folder: Path, lab: str, released: NotebookNode, labs: list[str]) -> tup
             notebook = read_notebook(path)
             if not any(grade_id(cell) in own for cell in notebook.cells):
                 raise NotFound(
-                    "the notebook has lost its nbgrader metadata (a tool that saved it dropped the marks of the graded "
-                    "cells): copy the answers into a fresh copy of the lab"
+                    "the notebook has lost its nbgrader metadata (a tool that saved it dropped the marks of the "
+                    "graded cells): copy the answers into a fresh copy of the lab"
                 )
             return notebook, []
     candidates, unreadable = [], []
@@ -60,7 +60,7 @@ def find(folder: Path, lab: str, released: NotebookNode, labs: list[str]) -> tup
 
 
 def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNode, list[str]]:
-    """A fresh notebook: the student's cells in their order, marked cells restored. Returns it and what was repaired."""
+    """The student's cells in their order with marked cells restored, and notes about what was repaired."""
     notes = []
     wanted = {grade_id(cell): cell for cell in released.cells if grade_id(cell)}
     chosen = {}  # grade_id -> index of the copy that counts

@@ -1,12 +1,15 @@
-"""Canaries: cells that must fail. If one does not, the submission has tampered with how cells are run or shown.
+"""Canaries: cells that must fail. If one does not, the submission has tampered with how cells are run or
+shown.
 
-They run around every test cell, in the student's kernel: a bare `assert`, and one check of each kind that the set-up
-cell imports. A missing error, an error with another text, or a result where there can be none is reported.
+They run around every test cell, in the student's kernel: a bare `assert`, and one check of each kind that the
+set-up cell imports. A missing error, an error with another text, or a result where there can be none is
+reported.
 
-What canaries cannot see: a change that spares them, for instance one that looks at a cell's text first. It gains
-nothing, because points come from the clean process (`scripts.course.clean`); a test that passes in the kernel and fails
-there is reported too. Nor is this a sandbox: a submission runs with the rights of the person who grades and can read
-and write that person's files, the solved labs included. Grade submissions of people you don't know in a container.
+What canaries cannot see: a change that spares them, for instance one that looks at a cell's text first. It
+gains nothing, because points come from the clean process (`scripts.course.clean`); a test that passes in the
+kernel and fails there is reported too. Nor is this a sandbox: a submission runs with the rights of the person
+who grades and can read and write that person's files, the solved labs included. Grade submissions of people
+you don't know in a container.
 """
 
 import secrets
@@ -59,7 +62,7 @@ class Instrumented:
             self._add(nbformat.v4.new_code_cell(source.format(nonce=self._nonce)), None)
 
     def findings(self) -> list[str]:
-        """What the executed canaries and tests say, in words; empty if nothing is wrong. Cells not reached say nothing."""
+        """What the executed canaries and tests say, in words; empty if nothing is wrong."""
         found = set()
         for cell, origin in zip(self.notebook.cells, self.origin):
             canary = origin is None

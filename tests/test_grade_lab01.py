@@ -1,0 +1,114 @@
+"""Six submissions of the real Lab 1, graded by the real command on the embedded model: points, words and pages."""
+
+import csv
+import json
+
+import nbformat
+import pytest
+
+from scripts.course.cells import grade_id, hidden_lines, read_exercises, read_notebook
+from scripts.course.grade import main
+from scripts.course.pages import remote_parts
+from scripts.course.release import student_versions
+from scripts.interp.paths import ROOT
+from tests.answers import lab01
+from tests.test_answers import source_of
+from tests.test_grade import DROPS_ASSERTS
+
+LAB = lab01.NOTEBOOK.removesuffix(".ipynb")
+EXERCISES = {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab01.NOTEBOOK)}
+WRONG_IN = {
+    "ex1-second-mention": "last mention instead of second",
+    "ex3-attention-pattern": "keys repeated in the wrong order",
+    "ex6-ablation-hooks": "late-bound closure",
+}
+
+
+def submission(released: str, answers: dict[str, str], first_cell: str = "") -> str:
+    """The released notebook with answers filled in, and one more cell after the set-up cell."""
+    notebook = nbformat.reads(released, as_version=4)
+    for cell in notebook.cells:
+        cell.source = answers.get(grade_id(cell), cell.source)
+    if first_cell:
+        place = [grade_id(cell) for cell in notebook.cells].index("setup") + 1
+        notebook.cells.insert(place, nbformat.v4.new_code_cell(first_cell))
+    return nbformat.writes(notebook)
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """The folder of results, and the rows of grades.csv by student."""
+    folder = tmp_path_factory.mktemp("lab01")
+    released = student_versions(ROOT / "solutions")[lab01.NOTEBOOK]
+    right = {name: exercise.solution for name, exercise in EXERCISES.items()}
+    wrong = {name: source_of(EXERCISES[name], lab01.WRONG[name][which][0]) for name, which in WRONG_IN.items()}
+    handed_in = {
+        "good": submission(released, {**right, "written-one-head": "It looks at John, and lowers John."}),
+        "wrong": submission(released, {**right, **wrong}),
+        "stub": released,
+        "corrupt": released[:2000],
+        "hostile": submission(released, wrong, DROPS_ASSERTS),
+        "slow": submission(released, right, "while True:\n    pass"),
+    }
+    for student, text in handed_in.items():
+        path = folder / "in" / student / lab01.NOTEBOOK
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+    assert main([str(folder / "in"), str(folder / "out"), "--jobs", "2", "--timeout", "60"]) == 0
+    with (folder / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
+        return folder / "out", {row["student"]: row for row in csv.DictReader(file)}
+
+
+def test_every_submission_has_a_row(graded):
+    assert set(graded[1]) == {"good", "wrong", "stub", "corrupt", "hostile", "slow"}
+
+
+def test_the_good_one_has_all_points_and_waits_for_a_person(graded):
+    row = graded[1]["good"]
+    assert (row["automatic_points"], row["awaiting_manual_points"], row["max_points"]) == ("90", "10", "100")
+    assert row["status"] == "ok"
+
+
+def test_wrong_answers_lose_their_own_points_only_and_get_their_hints(graded):
+    out, rows = graded
+    for name, exercise in EXERCISES.items():
+        assert float(rows["wrong"][name]) == (0 if name in WRONG_IN else exercise.points), name
+    page = (out / "feedback" / "wrong" / f"{LAB}.html").read_text()
+    hints = json.loads((out / "course" / "results" / "wrong" / f"{LAB}.json").read_text())["hints"]
+    for name, which in WRONG_IN.items():
+        assert lab01.WRONG[name][which][1] in hints[name]
+    assert "This is the last mention" in page and "wrong key heads" in page
+
+
+def test_the_stub_scores_nothing_and_waits_for_nobody(graded):
+    row = graded[1]["stub"]
+    assert (row["automatic_points"], row["awaiting_manual_points"]) == ("0", "0")
+
+
+def test_the_corrupt_one_is_named(graded):
+    row = graded[1]["corrupt"]
+    assert row["automatic_points"] == "0" and "not a valid notebook" in row["status"]
+
+
+def test_the_hostile_one_is_flagged_and_scores_nothing(graded):
+    row = graded[1]["hostile"]
+    assert row["automatic_points"] == "0" and "TAMPERING" in row["status"]
+
+
+def test_the_slow_one_keeps_its_points_and_is_named(graded):
+    row = graded[1]["slow"]
+    assert row["automatic_points"] == "90" and "took longer than 60 s" in row["status"]
+
+
+def test_no_page_shows_a_hidden_test_or_loads_anything(graded):
+    hidden = {line for exercise in EXERCISES.values() for line in hidden_lines(exercise.test) if len(line) > 30}
+    assert len(hidden) > 50
+    for path in graded[0].glob("feedback/*/*.html"):
+        page = path.read_text()
+        assert remote_parts(page) == [] and not [line for line in hidden if line in page], path
+
+
+def test_what_was_handed_in_is_kept_for_the_person_who_grades(graded):
+    notebook = read_notebook(graded[0] / "course" / "autograded" / "good" / LAB / lab01.NOTEBOOK)
+    text = "".join(cell.source for cell in notebook.cells)
+    assert "It looks at John, and lowers John." in text
