@@ -1,6 +1,12 @@
 """How pytest runs the solved notebooks (nbval): what is compared, and that a notebook ends with its first failure."""
 
+import os
+
 import pytest
+
+# Two kernels that use both cores each take three times as long as one after the other, and one thread gives the same
+# numbers everywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # drafts and results are no tests; the fixture notebooks are opened by the tests that need them
 collect_ignore_glob = ["outputs/*", "notebooks/*", "tests/fixtures/*"]

@@ -57,8 +57,9 @@ def run(path: Path, update: bool) -> str:
         if sys.stdout.isatty():
             print(f"\r{path.stem}: cell {cell_index + 1} of {len(notebook.cells)}", end="", flush=True)
 
-    # figures must be in the page itself; the labs never choose a renderer
-    environment = {**os.environ, "PLOTLY_RENDERER": "notebook"}
+    # Figures must be in the page itself; the labs never choose a renderer. One thread unless told otherwise: beside
+    # anything else that runs, two threads on two cores wait for each other most of the time.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PLOTLY_RENDERER": "notebook"}
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
