@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 DISK_NEEDED_GB = 4  # .venv with the CPU build of torch, the converted model, and room for outputs
-MEMORY_NEEDED_GB = 4  # one kernel with the embedded model takes less than 3
+MEMORY_NEEDED_GB = 4  # one kernel with the embedded model and a random copy of it takes less
 IN_VENV = """
 import os, torch
 from scripts.interp.embedded_model import is_prepared

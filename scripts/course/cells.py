@@ -104,7 +104,7 @@ def setup_of(notebook: NotebookNode) -> str:
 
 
 def read_exercises(path: Path) -> list[Exercise]:
-    """The exercises of a lab, in order. Raises ValueError if a test cell is missing or a grade_id occurs twice."""
+    """The exercises of a lab in order. Raises ValueError for a missing test cell or a name used twice."""
     return exercises_of(read_notebook(path))
 
 

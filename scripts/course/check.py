@@ -76,8 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
             "to get it back, copy it from a fresh notebook."
         )
     print(
-        f"{passed} of {len(exercises)} exercises pass the tests you can see. Grading adds hidden tests, which try "
-        "other inputs."
+        f"{passed} of {len(exercises)} exercises pass the tests you can see. Grading adds hidden tests, "
+        "which try other inputs."
     )
     if written_of(notebook):
         print("Written answers are graded by a person and are not checked here.")

@@ -4,6 +4,7 @@ It is built from the graded parts alone, with everything that a student wrote sh
 script, loads nothing from elsewhere, and holds no test cell.
 """
 
+import re
 from html import escape
 
 import nbformat.v4
@@ -21,47 +22,45 @@ def feedback_page(
     row: the `scripts.course.report.Row`; answers: the graded notebook, or None if there was nothing to grade.
     """
     texts = {grade_id(cell): cell.source for cell in answers.cells} if answers else {}
-    cells = [
-        f"# {escape(row.lab)}: feedback for {escape(row.student)}\n\n"
-        f"**{row.automatic:g} of {row.of:g} points** in the exercises. " + _about_written(row, written)
+    blocks = [
+        f"<h1>{escape(row.lab)}: feedback for {escape(row.student)}</h1>",
+        _line(f"{row.automatic:g} of {row.of:g} points", "in the exercises"),
     ]
+    if written and row.awaiting:
+        blocks.append(_line(f"{row.awaiting:g} points", "for written answers wait for a person"))
     if row.status != "ok":
-        cells.append(f"**Note:** {_plain(row.status)}")
+        blocks.append(_line("Note:", _without_hidden_tests(row.status, exercises)))
     for exercise in exercises if answers else []:
-        score = row.scores[exercise.id]
-        cells.append(f"## {escape(exercise.title)}\n\n**{score:g} of {exercise.points:g} points**")
-        cells.append(f"<pre><code>{escape(texts[exercise.id])}</code></pre>")
-        hint = _without_hidden_tests(row.hints.get(exercise.id, ""), exercise)
-        cells.append(f"**Look at this:** {_plain(hint)}" if hint else "Passed.")
+        hint = _without_hidden_tests(row.hints[exercise.id], exercises)
+        blocks += [
+            f"<h2>{escape(exercise.title)}</h2>",
+            _line(f"{row.scores[exercise.id]:g} of {exercise.points:g} points"),
+            f"<pre>{escape(texts[exercise.id])}</pre>",
+            _line("Look at this:", hint) if hint else _line("Passed."),
+        ]
     for answer in written if answers else []:
         given = row.manual[answer.id]
-        points = "not graded yet" if given is None else f"{given:g} of {answer.points:g} points"
-        cells.append(f"## {escape(answer.title)}\n\n**{points}**")
-        cells.append(f"<pre>{escape(texts[answer.id])}</pre>")
+        blocks += [
+            f"<h2>{escape(answer.title)}</h2>",
+            _line("not graded yet" if given is None else f"{given:g} of {answer.points:g} points"),
+            f"<pre>{escape(texts[answer.id])}</pre>",
+        ]
         if answer.id in row.comments:
-            cells.append(f"**Comment:** {_plain(row.comments[answer.id])}")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text) for text in cells])
+            blocks.append(_line("Comment:", row.comments[answer.id]))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(block) for block in blocks])
     return html_page(notebook, f"{row.lab} {row.student}")
 
 
-def _about_written(row, written: list[Written]) -> str:
-    if row.awaiting:
-        return f"Written answers worth {row.awaiting:g} points wait for a person."
-    return (
-        f"Written answers: {sum(row.manual.values()):g} of {sum(a.points for a in written):g} points."
-        if written
-        else ""
-    )
+def _line(bold: str, text: str = "") -> str:
+    """A block of HTML, which Markdown leaves alone: a picture or a link in a student's text stays text."""
+    text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)).replace("\n", "<br>")
+    return f"<p><strong>{escape(bold)}</strong> {text}</p>"
 
 
-def _plain(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
-    return f"<span style='white-space: pre-wrap'>{escape(text)}</span>".replace("\n", "<br>")
-
-
-def _without_hidden_tests(hint: str, exercise: Exercise) -> str:
-    """The hint, unless an error's text repeats a hidden test."""
-    squeezed = "".join(hint.split())
-    if any(len(line) > 15 and "".join(line.split()) in squeezed for line in hidden_lines(exercise.test)):
+def _without_hidden_tests(text: str, exercises: list[Exercise]) -> str:
+    """The text, unless it repeats a hidden test: an error's text may be the student's own."""
+    squeezed = "".join(text.split())
+    hidden = [line for exercise in exercises for line in hidden_lines(exercise.test) if len(line) > 15]
+    if any("".join(line.split()) in squeezed for line in hidden):
         return "The answer stopped with an error whose text is left out here."
-    return hint
+    return text

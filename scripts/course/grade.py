@@ -114,7 +114,7 @@ def book_name(student: str) -> str:
 
 
 def grade_in_process(job: Job) -> tuple[float, list[str]]:
-    """Run `grade_one` for a student; what it says goes to a log. Returns seconds and the status of each lab."""
+    """Run `grade_one` for a student; its messages go to a log. Returns seconds and a status for each lab."""
     course = Path(job.course)
     shutil.rmtree(course / "results" / job.student_id, ignore_errors=True)
     log = course / "logs" / f"{job.student_id}.log"

@@ -73,7 +73,7 @@ def save_result(course: Path, result: dict) -> None:
 
 
 def grade(job: Job, lab: str) -> dict:
-    """Grade one lab and enter its points in the grade book. Returns its `status` and the `hints` by exercise."""
+    """Grade one lab and enter its points in the grade book. Returns its `status` and `hints` by exercise."""
     course = Path(job.course)
     source = read_notebook(course / "source" / lab / f"{lab}.ipynb")
     released = read_notebook(released_path(course, lab))
@@ -120,7 +120,7 @@ def judge(
         if verdict.stopped and not any(note.startswith(f"{name} ") for note in notes):
             notes.append(f"{name} {verdict.hint}")
 
-    tampering = instrumented.findings()
+    tampering = instrumented.findings(incidents)
     tampering += sorted({verdict.tampered for verdict in verdicts.values() if verdict.tampered})
     if tampering:
         notes.append(f"TAMPERING: {', '.join(tampering)}; all automatic points are 0")

@@ -1,4 +1,4 @@
-"""Execute a notebook that may hold anything: endless loops, floods of output, cells that kill their kernel."""
+"""Execute a notebook that may hold anything: endless loops, floods of output, cells that end their kernel."""
 
 import asyncio
 import os

@@ -35,8 +35,8 @@ def find(folder: Path, lab: str, released: NotebookNode, labs: list[str]) -> tup
             notebook = read_notebook(path)
             if not any(grade_id(cell) in own for cell in notebook.cells):
                 raise NotFound(
-                    "the notebook has lost its nbgrader metadata (a tool that saved it dropped the marks of the "
-                    "graded cells): copy the answers into a fresh copy of the lab"
+                    "the notebook has lost its nbgrader metadata (a tool that saved it dropped the marks of "
+                    "the graded cells): copy the answers into a fresh copy of the lab"
                 )
             return notebook, []
     candidates, unreadable = [], []
@@ -83,7 +83,7 @@ def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNo
         elif chosen[name] == index:
             place[name] = len(cells)
             cells.append(_restored(cell, original, notes))
-        elif is_answer(original):
+        elif is_answer(original) and index < chosen[name]:
             cells.append(_ordinary(cell))  # an older copy still runs, as it did for the student
 
     after = -1

@@ -25,10 +25,8 @@ _MUST_FAIL = {
     "expect": "expect(False, '{nonce}')",
     "expect_close": "expect_close([0.0, 1.0], [1.0, 1.0], '{nonce}')",
 }
-_INTERRUPTED = (
-    "KeyboardInterrupt",
-    "MemoryError",
-)  # a late interrupt may hit a canary; it says nothing about tampering
+# Other errors are accidents: a late interrupt, a full memory, a student's own variable called `expect`.
+_OF_A_CANARY = ("AssertionError", "CheckFailed")
 
 
 class Instrumented:
@@ -61,12 +59,15 @@ class Instrumented:
         for source in self._sources:
             self._add(nbformat.v4.new_code_cell(source.format(nonce=self._nonce)), None)
 
-    def findings(self) -> list[str]:
-        """What the executed canaries and tests say, in words; empty if nothing is wrong."""
+    def findings(self, incidents: dict[int, str]) -> list[str]:
+        """What the executed canaries and tests say, in words; empty if nothing is wrong.
+
+        incidents: what `execute` returned; cells that were stopped say nothing, nor do cells not reached.
+        """
         found = set()
-        for cell, origin in zip(self.notebook.cells, self.origin):
+        for place, (cell, origin) in enumerate(zip(self.notebook.cells, self.origin)):
             canary = origin is None
-            if cell.get("execution_count") is None or not (canary or is_test(cell)):
+            if place in incidents or cell.get("execution_count") is None or not (canary or is_test(cell)):
                 continue
             if any(output.output_type == "execute_result" for output in cell.outputs):
                 found.add("a test cell showed a result that it does not compute")
@@ -74,6 +75,6 @@ class Instrumented:
             kind = cell.source.partition("(")[0].partition(" ")[0]
             if canary and error is None:
                 found.add(f"a failing `{kind}` went unnoticed")
-            elif canary and self._nonce not in error.evalue and error.ename not in _INTERRUPTED:
-                found.add(f"a failing `{kind}` showed another error ({error.ename})")
+            elif canary and self._nonce not in error.evalue and error.ename in _OF_A_CANARY:
+                found.add(f"a failing `{kind}` showed another text")
         return sorted(found)
