@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 PYTHON3 ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help setup model labs test lab doctor release check grade stability lock-check clean
+.PHONY: help setup model labs test lab doctor release check grade report stability lock-check clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ release: setup  ## regenerate notebooks/ from solutions/
 
 grade: model  ## grade a class: make grade SUBMISSIONS=dir OUT=dir
 	@$(PYTHON) -m scripts.course.grade "$(SUBMISSIONS)" "$(OUT)"
+
+report: setup  ## renew the CSV and pages after grading by hand: make report OUT=dir
+	@$(PYTHON) -m scripts.course.report "$(OUT)"
 
 stability: model  ## run the notebook tests again, twice and with one thread; no output may differ
 	@for threads in 2 2 1; do OMP_NUM_THREADS=$$threads $(PYTHON) -m pytest solutions || exit 1; done

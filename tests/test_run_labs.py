@@ -94,3 +94,12 @@ def test_remote_parts_are_found_and_taken_out(tag):
     assert remote_parts(f"<p>{tag}</p>")
     page = html_page(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"text\n\n{tag}\n\nmore")]), "title")
     assert remote_parts(page) == [] and "more" in page
+
+
+def test_a_graded_notebook_saves_into_a_folder_of_its_own(tmp_path, monkeypatch):
+    from scripts.course.kernel import environment
+    from scripts.interp.paths import outputs_folder
+
+    monkeypatch.setenv("LAB_OUTPUTS", environment(str(tmp_path))["LAB_OUTPUTS"])
+    assert outputs_folder("attention_patterns") == tmp_path / "outputs" / "attention_patterns"
+    assert outputs_folder("attention_patterns").is_dir()

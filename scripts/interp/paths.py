@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def outputs_folder(name: str) -> Path:
-    """The folder `outputs/<name>` of the repository, created if need be."""
-    folder = ROOT / "outputs" / name
+    """The folder `outputs/<name>` of the repository, or of $LAB_OUTPUTS if that is set; created if need be."""
+    folder = Path(os.environ.get("LAB_OUTPUTS") or ROOT / "outputs") / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
