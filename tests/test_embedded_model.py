@@ -20,8 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from scripts.interp import embedded_model
 from scripts.interp.embedded_model import ModelUnavailable, Source, is_prepared, prepare_embedded_model
+from scripts.interp.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 CHILD = """
 import json, sys, time

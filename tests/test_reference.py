@@ -6,7 +6,7 @@ from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES
 from scripts.interp.embedded_model import NAME
 from scripts.interp.reference import reference_value, reference_values
 from scripts.interp.residual import get_residual_stream_norms
-from scripts.measure_reference_values import BIG_PROMPT, ioi
+from scripts.measure_reference_values import NORMS_PROMPT, ioi
 
 
 def within(name: str, measured: float) -> bool:
@@ -35,6 +35,6 @@ def test_ioi_values_are_still_what_is_measured(model, name, templates):
 
 
 def test_residual_norms_are_still_what_is_measured(model):
-    norms = get_residual_stream_norms(model, BIG_PROMPT)
+    norms = get_residual_stream_norms(model, NORMS_PROMPT)
     assert within("largest_norm_at_bos", norms[:, 0].max().item())
     assert within("largest_norm_elsewhere", norms[:, 1:].max().item())

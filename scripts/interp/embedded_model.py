@@ -23,10 +23,11 @@ from typing import Iterator, NamedTuple, Optional, TextIO
 
 from filelock import FileLock, Timeout
 
+from scripts.interp.paths import ROOT
+
 NAME = "smollm2-135m"
 LICENCE = "Apache-2.0"
 CONVERSION = 1  # raise it when `_convert` writes something else, so that models made before are made again
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Source(NamedTuple):
