@@ -350,13 +350,15 @@ class Hub:
                 else:
                     body = file.read_bytes()
                     headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X-Repo-Commit": "c" * 40}
+                # One connection a request, and said so: a client that believed it could use a closed one again
+                # would see "server disconnected" now and then.
+                headers.update({"Content-Length": str(len(body)), "Connection": "close"})
                 self.send_response(status)
-                for key, value in {**headers, "Content-Length": str(len(body))}.items():
+                for key, value in headers.items():
                     self.send_header(key, value)
                 self.end_headers()
                 if with_body:
                     self.wfile.write(body[: len(body) // 2] if broken else body)
-                    self.close_connection = True
 
             def do_HEAD(self):
                 self.answer(False)
