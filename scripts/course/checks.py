@@ -99,9 +99,14 @@ def same(left: Any, right: Any) -> bool:
     if callable(left) and callable(right):
         return True
     try:
-        return bool(left == right) or left.__dict__ == right.__dict__
+        if bool(left == right):
+            return True
     except Exception:  # an object that can't be compared can't show a difference either
         return True
+    if type(left) is not type(right) or type(left).__eq__ is not object.__eq__:
+        return False
+    # Objects without a comparison of their own equal only themselves; a copy of one is the same if it holds the same.
+    return not hasattr(left, "__dict__") or same(vars(left), vars(right))
 
 
 def _close(left: torch.Tensor, right: torch.Tensor, atol: float) -> bool:

@@ -1,0 +1,62 @@
+"""The checks themselves: what counts as the same answer, as a changed input, as close enough."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from scripts.course.checks import CheckFailed, answer, expect_close, same
+
+
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        (1.0, 1.5),
+        (1, 2),
+        ("a", "b"),
+        (True, False),
+        (None, 0.0),
+        ([1, 2], [1, 3]),
+        ([1], [1, 2]),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        (torch.tensor([1.0]), torch.tensor([2.0])),
+        (torch.tensor([1.0]), torch.tensor([[1.0]])),
+        (torch.tensor([1.0]), 1.0),
+        (SimpleNamespace(a=1), SimpleNamespace(a=2)),
+        ({1, 2}, {1, 3}),
+    ],
+)
+def test_what_differs_is_not_the_same(left, right):
+    assert not same(left, right) and not same(right, left)
+    assert same(left, left) and same(right, right)
+
+
+def test_a_copy_of_a_plain_object_is_the_same_if_it_holds_the_same():
+    class Plain:
+        def __init__(self, value):
+            self.value = value
+
+    assert same(Plain(torch.tensor([1.0])), Plain(torch.tensor([1.0])))
+    assert not same(Plain(torch.tensor([1.0])), Plain(torch.tensor([2.0])))
+
+
+def test_a_number_that_changes_from_call_to_call_is_noticed():
+    numbers = itertools.count(0.5)
+    with pytest.raises(CheckFailed, match="second time"):
+        answer(lambda: next(numbers))
+
+
+@pytest.mark.parametrize("given", [[1, 2], {"a": 1}])
+def test_a_changed_input_is_noticed(given):
+    with pytest.raises(CheckFailed, match="changed its input"):
+        answer(lambda values: values.clear() or 1.0, given)
+
+
+def test_a_mistake_is_named_only_if_it_gives_another_value():
+    with pytest.raises(CheckFailed, match="forgot the half"):
+        expect_close(2.0, 1.0, "The number", {"forgot the half": 2.0})
+    with pytest.raises(CheckFailed, match="differs"):
+        expect_close(3.0, 1.0, "The number", {"forgot the half": 2.0, "right after all": 1.0})
+    expect_close(1.0, 1.0, "The number", {"right after all": 1.0})
