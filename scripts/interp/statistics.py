@@ -1,0 +1,53 @@
+"""How sure a number is: bootstrap intervals, rank correlation."""
+
+import torch
+from torch import Tensor
+
+
+def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Tensor:
+    """How much each of n prompts counts when n are drawn with replacement: [n_resamples, n], rows sum to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(n, (n_resamples, n), generator=generator)
+    return torch.zeros(n_resamples, n).scatter_add_(1, drawn, torch.ones(n_resamples, n)) / n
+
+
+def bootstrap_interval(values: Tensor, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval of the mean of values [n]: lower and upper bound. Raises ValueError for fewer than two."""
+    if values.dim() != 1 or len(values) < 2:
+        raise ValueError(f"values has shape {tuple(values.shape)}: give at least two numbers, [n].")
+    means = bootstrap_weights(len(values), n_resamples, seed) @ values.detach().float().cpu()
+    tail = (1 - level) / 2
+    low, high = torch.quantile(means, torch.tensor([tail, 1 - tail])).tolist()
+    return low, high
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's rank correlation of two tensors of equal shape, ties sharing their mean rank."""
+    if a.shape != b.shape or a.numel() < 2:
+        raise ValueError(f"The shapes are {tuple(a.shape)} and {tuple(b.shape)}: give two equal ones, 2 numbers or more.")
+    ranks = [_ranks(x.detach().double().cpu().flatten()) for x in (a, b)]
+    centred = [rank - rank.mean() for rank in ranks]
+    return float((centred[0] @ centred[1]) / (centred[0].norm() * centred[1].norm()))
+
+
+def _ranks(values: Tensor) -> Tensor:
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0)
+    return ((last - counts + last - 1).double() / 2)[inverse]
+
+
+def rank_agreement(effects: Tensor) -> float:
+    """How much several prompts agree on which heads matter: their rank correlation, averaged over pairs of prompts.
+
+    effects: [n_prompts, n_heads], at least two prompts. 1 is the same order in all prompts, about 0 no agreement.
+    A prompt on which all heads have the same effect agrees with none. Ranks, because a few heads with large effects of either sign would decide a mean by themselves.
+    """
+    if effects.dim() != 2 or len(effects) < 2:
+        raise ValueError(f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more.")
+    n = len(effects)
+    ranks = torch.stack([_ranks(row.detach().double().cpu()) for row in effects])
+    ranks = ranks - ranks.mean(dim=1, keepdim=True)
+    ranks = ranks / ranks.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    n_varied = (ranks.norm(dim=1) > 0).sum()
+    agreement = float(((ranks @ ranks.T).sum() - n_varied) / (n * (n - 1)))
+    return round(agreement, 12)  # so that the order of summing can't break a tie between equal agreements
