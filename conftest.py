@@ -7,6 +7,7 @@ import pytest
 # Two kernels that use both cores each take three times as long as one after the other, and one thread gives the same
 # numbers everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["TQDM_DISABLE"] = "1"  # a progress bar would be an output that differs from run to run
 
 # drafts and results are no tests; the fixture notebooks are opened by the tests that need them
 collect_ignore_glob = ["outputs/*", "notebooks/*", "tests/fixtures/*"]

@@ -1,8 +1,11 @@
 """The one import of every lab: `from scripts.mech_interp_utils import *`. The work is in scripts/interp."""
 
+from scripts.interp.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
 from scripts.interp.activations import load_activations, save_activations
+from scripts.interp.attribution_patching import attribute_heads
 from scripts.interp.datasets import (
     IOI_TEMPLATES,
+    NAMES,
     TEXTBOOK,
     WHEN_TEMPLATES,
     create_induction_dataset,
@@ -14,22 +17,33 @@ from scripts.interp.figures import (
     plot_head_scores,
     plot_logit_lens,
     plot_residual_norms,
+    plot_stream_effects,
     save_figure,
 )
 from scripts.interp.hooks import check_hooks, run_with_hooks, zero_head
 from scripts.interp.logits import compute_logit_diff, get_top_predictions, logit_lens
 from scripts.interp.memory import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
 from scripts.interp.models import available_models, load_model, random_weight_copy
+from scripts.interp.patching import patch_heads, patch_stream
+from scripts.interp.path_patching import path_patch
 from scripts.interp.paths import outputs_folder
 from scripts.interp.positions import role_positions, token_positions
+from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.reference import reference_value
 from scripts.interp.residual import get_residual_stream_norms
+from scripts.interp.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
 
 __all__ = [
     "IOI_TEMPLATES",
+    "NAMES",
+    "PromptPairs",
     "TEXTBOOK",
     "WHEN_TEMPLATES",
+    "ablate_heads",
+    "attribute_heads",
     "available_models",
+    "bootstrap_interval",
+    "bootstrap_weights",
     "cache_filter",
     "cache_megabytes",
     "check_hooks",
@@ -40,19 +54,29 @@ __all__ = [
     "free_memory",
     "get_residual_stream_norms",
     "get_top_predictions",
+    "head_direct_effects",
     "load_activations",
     "load_model",
     "logit_lens",
+    "mean_head_outputs",
     "memory_report",
     "outputs_folder",
+    "patch_heads",
+    "patch_stream",
+    "path_patch",
     "plot_attention_heads",
     "plot_attention_pattern",
     "plot_head_scores",
     "plot_logit_lens",
     "plot_residual_norms",
+    "plot_stream_effects",
+    "prompt_pairs",
     "random_weight_copy",
+    "rank_agreement",
+    "rank_correlation",
     "reference_value",
     "role_positions",
+    "run_circuit",
     "run_with_hooks",
     "save_activations",
     "save_figure",

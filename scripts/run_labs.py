@@ -59,7 +59,7 @@ def run(path: Path, update: bool) -> str:
 
     # Figures must be in the page itself; the labs never choose a renderer. One thread unless told otherwise: beside
     # anything else that runs, two threads on two cores wait for each other most of the time.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PLOTLY_RENDERER": "notebook"}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PLOTLY_RENDERER": "notebook", "TQDM_DISABLE": "1"}
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,

@@ -29,6 +29,7 @@ def environment(scratch: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_DISABLE": "1",  # nobody watches a progress bar
         "LAB_OUTPUTS": os.path.join(scratch, "outputs"),  # what a lab saves must not overwrite the grader's own
         "PLOTLY_RENDERER": "plotly_mimetype",  # no copy of plotly.js in every student's notebook
         "IPYTHONDIR": scratch,  # neither this user's start-up files nor what an earlier submission left there

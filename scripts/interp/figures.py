@@ -137,6 +137,44 @@ def plot_head_scores(
     return figure
 
 
+def plot_stream_effects(
+    effects: Union[Tensor, Mapping[str, Tensor]], tokens: Sequence[str], title: Optional[str] = None
+) -> go.Figure:
+    """A heatmap of one effect for each layer and position, colours centred at zero; several with one colour scale.
+
+    effects: [n_layers, pos], as `patch_stream` gives it, or a dict of them by name; one is drawn under the other
+    tokens: what stands at every position, such as `model.to_str_tokens(prompt)` or names of roles
+    Raises ValueError if they do not fit.
+    """
+    panels = dict(effects) if isinstance(effects, Mapping) else {"": effects}
+    shapes = {tuple(panel.shape) for panel in panels.values()}
+    if len(shapes) != 1 or any(len(shape) != 2 or shape[1] != len(tokens) for shape in shapes):
+        raise ValueError(f"effects has shape {shapes}: give [n_layers, {len(tokens)}], or a dict of such tensors.")
+    panels = {name: panel.detach().float().cpu() for name, panel in panels.items()}
+    limit = max(panel.abs().max().item() for panel in panels.values()) or 1.0
+    [(n_layers, _)] = shapes
+    labels = token_labels(tokens)
+    figure = make_subplots(len(panels), 1, subplot_titles=list(panels), shared_xaxes=True, vertical_spacing=0.08)
+    for row, panel in enumerate(panels.values(), start=1):
+        heatmap = go.Heatmap(
+            z=panel.tolist(),
+            coloraxis="coloraxis",
+            xgap=1,
+            ygap=1,
+            customdata=[[f"layer {layer}, {p} {label}" for p, label in enumerate(labels)] for layer in range(n_layers)],
+            hovertemplate="%{customdata}: %{z:.3f}<extra></extra>",
+        )
+        figure.add_trace(heatmap, row=row, col=1)
+    scale = dict(colorscale=DIVERGING, cmin=-limit, cmax=limit, colorbar_title=_scale_title("effect"))
+    figure.update_layout(coloraxis=scale)
+    height = len(panels) * max(220, 14 * n_layers) + 190
+    _style(figure, title or "Effect of patching one layer at one position", max(560, 44 * len(tokens) + 220), height)
+    _token_axis(figure.update_xaxes, labels, None)
+    figure.update_xaxes(title="position", row=len(panels), col=1)
+    figure.update_yaxes(title="layer", tick0=0, dtick=max(1, n_layers // 10), showgrid=False)
+    return figure
+
+
 def plot_logit_lens(model: TransformerBridge, prompt: Prompt, title: Optional[str] = None) -> go.Figure:
     """The most likely next token after every layer, at every position, coloured by its probability.
 
@@ -198,8 +236,12 @@ def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: Optional[st
     return figure
 
 
-def save_figure(figure: Union[go.Figure, HTML, str], path: Union[str, Path]) -> Path:
+def save_figure(
+    figure: Union[go.Figure, HTML, str], path: Union[str, Path], description: Optional[str] = None
+) -> Path:
     """Write a figure, or a piece of HTML, as one web page that needs no network; return the path.
+
+    description: what the figure shows, for readers who can't see it; it stands under the figure
 
     The page appears whole or not at all. Raises ValueError for something else and for a path that is no .html
     file.
@@ -216,6 +258,9 @@ def save_figure(figure: Union[go.Figure, HTML, str], path: Union[str, Path]) -> 
     else:
         raise ValueError(f"{type(figure).__name__} can't be saved as a page: give a Plotly figure or HTML.")
     title = html.escape(html.unescape(re.sub(r"<[^>]*>", " ", title)))
+    if description:
+        text = html.escape(description)
+        body = f'<figure role="group" aria-label="{title}">\n{body}\n<figcaption>{text}</figcaption>\n</figure>'
     head = f'<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>'
     write_atomically(path, f"<!DOCTYPE html>\n{head}\n<body>\n{body}\n</body>\n</html>\n")
     return path
@@ -262,7 +307,7 @@ def _scale_title(text: str) -> dict[str, str]:
     return dict(text=text, side="right")
 
 
-def _token_axis(update, labels: list[str], title: str, **options) -> None:
+def _token_axis(update, labels: list[str], title: Optional[str], **options) -> None:
     """Label positions with tokens. The axis stays numeric: as categories, equal tokens would be one."""
     options = {"tickangle": -60, "showgrid": False, "zeroline": False, **options}
     update(title=title, tickvals=list(range(len(labels))), ticktext=labels, **options)

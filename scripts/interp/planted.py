@@ -1,0 +1,70 @@
+"""A toy model with a circuit that was put there by hand, so that every patching result is known beforehand.
+
+Two layers of four heads read a prompt of six tokens. Head `mover` of layer 0 looks at position `source` from every
+later position and copies the token it finds into a place of its own in the residual stream. Head `writer` of layer 1
+reads that place and raises the token's logit by 3; head `against` of layer 1 reads it too and lowers the logit by 1.
+All other heads look somewhere and write where nobody reads. There is no norm, so effects are exact: denoised one at a
+time, mover has effect 1, writer 1.5, against -0.5, all others 0.
+"""
+
+from typing import NamedTuple, Optional
+
+import torch
+from transformer_lens.config import TransformerBridgeConfig
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.prompt_pairs import PromptPairs
+
+N_TOKENS = 8  # vocabulary, context and width of a head; the residual stream has one part of that width a use
+TOKEN, POSITION, MOVED, OUT, UNREAD = (slice(8 * part, 8 * part + 8) for part in range(5))
+SHARP = 200.0  # scores this large make attention look at one position only
+
+
+class Planted(NamedTuple):
+    """The model, pairs of prompts that differ at position `source` only, and the heads of the circuit."""
+
+    model: TransformerBridge
+    pairs: PromptPairs
+    source: int = 3
+    mover: tuple[int, int] = (0, 1)
+    writer: tuple[int, int] = (1, 2)
+    against: tuple[int, int] = (1, 0)
+
+
+def planted_circuit(n_key_value_heads: Optional[int] = None) -> Planted:
+    """Build it. n_key_value_heads: 4 (default), 2 or 1; the circuit is the same, keys and values shared or not."""
+    cfg = TransformerBridgeConfig(
+        n_layers=2, n_heads=4, d_model=40, d_head=N_TOKENS, d_mlp=4, d_vocab=N_TOKENS, n_ctx=N_TOKENS, act_fn="relu",
+        normalization_type=None, positional_embedding_type="standard", architecture="TransformerLensNative",
+        n_key_value_heads=n_key_value_heads, seed=0, init_weights=True,
+    )  # fmt: skip
+    model = TransformerBridge.boot_native(cfg, device="cpu").requires_grad_(False)
+    clean = torch.tensor([[0, 5, 6, 1, 7, 6], [0, 2, 7, 3, 6, 6], [0, 4, 4, 5, 7, 1]])
+    planted = Planted(model, PromptPairs(clean, clean.clone(), clean[:, 3].clone(), torch.tensor([2, 4, 1])))
+    planted.pairs.corrupted[:, planted.source] = planted.pairs.wrong_answers
+    for parameter in model.parameters():
+        parameter.zero_()
+    eye, here = torch.eye(N_TOKENS), torch.arange(N_TOKENS)
+    model.embed.original_component.weight[:, TOKEN] = eye
+    model.pos_embed.original_component.weight[:, POSITION] = eye
+    model.unembed.original_component.weight[:, OUT] = eye
+    generator = torch.Generator().manual_seed(0)
+    for layer, block in enumerate(model.blocks):
+        part = {name: getattr(block.attn, name).original_component.weight for name in "qkvo"}
+        for head in range(n_key_value_heads or cfg.n_heads):
+            rows = slice(head * N_TOKENS, (head + 1) * N_TOKENS)
+            part["k"][rows, POSITION] = eye
+            part["v"][rows, TOKEN if layer == 0 else MOVED] = eye
+        for head in range(cfg.n_heads):
+            rows = slice(head * N_TOKENS, (head + 1) * N_TOKENS)
+            looks_at, writes_to, strength = torch.randint(N_TOKENS, (N_TOKENS,), generator=generator), UNREAD, 1.0
+            if (layer, head) == planted.mover:
+                looks_at, writes_to = here.clamp(max=planted.source), MOVED
+            elif (layer, head) == planted.writer:
+                looks_at, writes_to, strength = here, OUT, 3.0
+            elif (layer, head) == planted.against:
+                looks_at, writes_to, strength = here, OUT, -1.0
+            part["q"][rows, POSITION] = SHARP * eye[looks_at].T
+            part["o"][writes_to, rows] = strength * eye
+    model.enable_compatibility_mode(disable_warnings=True)
+    return planted._replace(model=model.eval())
