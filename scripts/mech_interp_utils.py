@@ -10,6 +10,7 @@ from scripts.interp.datasets import (
     WHEN_TEMPLATES,
     create_induction_dataset,
     create_ioi_dataset,
+    stranger_prompts,
 )
 from scripts.interp.figures import (
     plot_attention_heads,
@@ -80,6 +81,7 @@ __all__ = [
     "run_with_hooks",
     "save_activations",
     "save_figure",
+    "stranger_prompts",
     "token_positions",
     "zero_head",
 ]

@@ -33,6 +33,10 @@ def test_what_differs_is_not_the_same(left, right):
     assert same(left, left) and same(right, right)
 
 
+def test_nan_is_the_same_as_nan():
+    assert same(float("nan"), float("nan")) and same([float("nan")], [float("nan")]) and not same(float("nan"), 0.0)
+
+
 def test_a_copy_of_a_plain_object_is_the_same_if_it_holds_the_same():
     class Plain:
         def __init__(self, value):

@@ -98,6 +98,8 @@ def same(left: Any, right: Any) -> bool:
         return len(left) == len(right) and all(map(same, left, right))
     if callable(left) and callable(right):
         return True
+    if isinstance(left, float) and isinstance(right, float) and left != left and right != right:
+        return True  # NaN is not equal to itself
     try:
         if bool(left == right):
             return True

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--solutions", type=Path, default=ROOT / "solutions", help="the solved labs")
     parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default 2)")
-    parser.add_argument("--timeout", type=float, default=60, help="seconds for one cell (default 60)")
+    parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default 120)")
     parser.add_argument(
         "--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default 900)"
     )

@@ -30,7 +30,9 @@ def mean_head_outputs(model: TransformerBridge, prompts: Prompt) -> Tensor:
     tokens = prompt_tokens(model, prompts)
     with torch.no_grad():
         _, cache = model.run_with_cache(tokens, names_filter=cache_filter(model, "z"))
-    return torch.stack([cache[f"blocks.{layer}.attn.hook_z"].mean(dim=0) for layer in range(model.cfg.n_layers)])
+    return torch.stack(
+        [cache[f"blocks.{layer}.attn.hook_z"].mean(dim=0) for layer in range(model.cfg.n_layers)]
+    )
 
 
 def ablate_heads(
@@ -68,12 +70,19 @@ def run_circuit(model: TransformerBridge, prompts: Prompt, circuit: Iterable[Hea
     tokens = prompt_tokens(model, prompts)
     kept = _by_layer(model, circuit)
     heads = range(model.cfg.n_heads)
-    others = [(layer, head) for layer in range(model.cfg.n_layers) for head in heads if head not in kept.get(layer, ())]
+    others = [
+        (layer, head)
+        for layer in range(model.cfg.n_layers)
+        for head in heads
+        if head not in kept.get(layer, ())
+    ]
     with torch.no_grad():  # no warning if nothing changes: that would be a circuit that is all there is
         return model.run_with_hooks(tokens, fwd_hooks=_replacements(model, tokens, others, means))
 
 
-def head_direct_effects(model: TransformerBridge, pairs: PromptPairs, means: Optional[Tensor] = None) -> Tensor:
+def head_direct_effects(
+    model: TransformerBridge, pairs: PromptPairs, means: Optional[Tensor] = None
+) -> Tensor:
     """What each head's output at the last position adds to the logit difference by itself: [batch, n_layers, n_heads].
 
     Of the clean prompts, in logits, the final norm's scale held fixed; what later components make of the output is
@@ -81,15 +90,20 @@ def head_direct_effects(model: TransformerBridge, pairs: PromptPairs, means: Opt
     of it adds. Raises ValueError for prompts that `check_pairs` refuses.
     """
     check_pairs(model, pairs)
-    kept = cache_filter(model, "z", "ln_final.hook_scale")
+    scale = "ln_final.hook_scale"
+    kept = cache_filter(model, "z", *([scale] if scale in model.hook_dict else []))  # a toy may have no norm
     with torch.no_grad():
         _, cache = model.run_with_cache(pairs.clean, names_filter=kept)
-        z = torch.stack([cache[f"blocks.{layer}.attn.hook_z"][:, -1] for layer in range(model.cfg.n_layers)], dim=1)
+        z = torch.stack(
+            [cache[f"blocks.{layer}.attn.hook_z"][:, -1] for layer in range(model.cfg.n_layers)], dim=1
+        )
         if means is not None:
             z = z - means[:, -1]
         W_O = torch.stack([block.attn.W_O for block in model.blocks])
         W_U = model.unembed.W_U
-        direction = (W_U[:, pairs.answers] - W_U[:, pairs.wrong_answers]).T / cache["ln_final.hook_scale"][:, -1]
+        direction = (W_U[:, pairs.answers] - W_U[:, pairs.wrong_answers]).T
+        if scale in cache:
+            direction = direction / cache[scale][:, -1]
         return torch.einsum("blhe,lhed,bd->blh", z, W_O, direction)
 
 

@@ -2,8 +2,9 @@
 
 import itertools
 import random
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from string import Formatter
 from typing import Optional
 
@@ -92,6 +93,30 @@ def create_ioi_dataset(
     if tokenizer is not None:
         _check_equal_lengths(tokenizer, samples, templates)
     return samples[:n_samples]
+
+
+def stranger_prompts(samples: Sequence[Mapping[str, str]], names: Sequence[str], turn: int = 0) -> list[str]:
+    """The clean prompts with a third name in place of the subject's second mention: no name is repeated.
+
+    samples: as `create_ioi_dataset` gives them; names: where third names are taken from, in turn
+    turn: another one gives the same prompts other third names, as far as there are enough
+
+    Means over such prompts keep what a name's position means and forget which name was repeated: the ABC prompts
+    of Wang et al. (2022). Raises ValueError if there is no third name.
+    """
+    prompts = []
+    for index, sample in enumerate(samples):
+        subject = sample["wrong_answer"].strip()
+        third = [name for name in names if name not in (subject, sample["answer"].strip())]
+        if not third:
+            raise ValueError(f"names is {list(names)}: give at least one that is not in {sample['clean']!r}.")
+        mentions = list(re.finditer(rf"\b{re.escape(subject)}\b", sample["clean"]))
+        if len(mentions) < 2:
+            raise ValueError(f"{subject!r} is mentioned {len(mentions)} times in {sample['clean']!r}: two are needed.")
+        start, end = mentions[1].span()
+        name = third[(index + turn * len(samples)) % len(third)]
+        prompts.append(sample["clean"][:start] + name + sample["clean"][end:])
+    return prompts
 
 
 def create_induction_dataset(

@@ -6,7 +6,7 @@ stored once, as a `Run`, and `finish` takes many patched residual streams of it,
 one batch. Everything is computed by the model's own modules, in its own precision.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Optional
 
 import torch
@@ -20,10 +20,12 @@ from scripts.interp.architectures import Attention
 class Run(NamedTuple):
     """What one run computed, a list over layers each; positions from the run's first one on.
 
-    `q` and `k` are rotated where the model rotates them, which `hook_q` and `hook_k` are not.
+    Lists that were not asked for are empty. `q` and `k` are rotated where the model rotates them, which `hook_q` and `hook_k` are not.
     """
 
-    resid_pre: list[Tensor]  # [batch, pos, d_model]; one more than layers: the last one is the final resid_post
+    resid_pre: list[
+        Tensor
+    ]  # [batch, pos, d_model]; one more than layers: the last one is the final resid_post
     resid_mid: list[Tensor]  # [batch, pos, d_model]
     attn_out: list[Tensor]  # [batch, pos, d_model]
     mlp_out: list[Tensor]  # [batch, pos, d_model]
@@ -33,31 +35,43 @@ class Run(NamedTuple):
     z: list[Tensor]  # [batch, pos, n_heads, d_head]
 
 
+OPTIONAL = ("q", "z", "attn_out", "mlp_out")  # of a run: what only some patches need
+
+
 def run(
-    model: TransformerBridge, attention: Attention, tokens: Tensor, before: Optional[Run] = None, start: int = 0
+    model: TransformerBridge,
+    attention: Attention,
+    tokens: Tensor,
+    before: Optional[Run] = None,
+    start: int = 0,
+    keep: Collection[str] = OPTIONAL,
 ) -> Run:
-    """Run the model on token ids [batch, pos] and keep everything.
+    """Run the model on token ids [batch, pos] and keep what it computed.
 
     With `before`, the run of other tokens that are the same up to position `start` (excluded), only the
     positions from `start` on are computed and kept; the keys and values before them are those of `before`.
+
+    keep: which of OPTIONAL to keep; the other fields of `Run` always are
     """
     stored = Run(*([] for _ in Run._fields))
     resid = embed(model, tokens)[:, start:]
     for layer, block in enumerate(model.blocks):
         stored.resid_pre.append(resid)
         q, k, v = project(model, attention, layer, resid, start)
-        stored.q.append(q)
         stored.k.append(k)
         stored.v.append(v)
         if before is not None:
             k = torch.cat([before.k[layer][:, :start], k], dim=1)
             v = torch.cat([before.v[layer][:, :start], v], dim=1)
-        stored.z.append(mix(attention, q, k, v))
-        stored.attn_out.append(block.attn.o(stored.z[-1].flatten(-2)))
-        resid = resid + stored.attn_out[-1]
+        z = mix(attention, q, k, v)
+        attn_out = block.attn.o(z.flatten(-2))
+        resid = resid + attn_out
         stored.resid_mid.append(resid)
-        stored.mlp_out.append(mlp(model, layer, resid))
-        resid = resid + stored.mlp_out[-1]
+        mlp_out = mlp(model, layer, resid)
+        resid = resid + mlp_out
+        for name, value in (("q", q), ("z", z), ("attn_out", attn_out), ("mlp_out", mlp_out)):
+            if name in keep:
+                getattr(stored, name).append(value)
     stored.resid_pre.append(resid)
     return stored
 
@@ -125,7 +139,9 @@ def project(
     """q, k, v of a residual stream [rows, pos, d_model] whose first position is `start`; q and k rotated."""
     block = model.blocks[layer]
     x = block.ln1(resid)
-    q, k, v = (part(x).unflatten(-1, (-1, model.cfg.d_head)) for part in (block.attn.q, block.attn.k, block.attn.v))
+    q, k, v = (
+        part(x).unflatten(-1, (-1, model.cfg.d_head)) for part in (block.attn.q, block.attn.k, block.attn.v)
+    )
     return attention.rotate(q, start), attention.rotate(k, start), v
 
 

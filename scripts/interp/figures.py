@@ -171,7 +171,7 @@ def plot_stream_effects(
     _style(figure, title or "Effect of patching one layer at one position", max(560, 44 * len(tokens) + 220), height)
     _token_axis(figure.update_xaxes, labels, None)
     figure.update_xaxes(title="position", row=len(panels), col=1)
-    figure.update_yaxes(title="layer", tick0=0, dtick=max(1, n_layers // 10), showgrid=False)
+    figure.update_yaxes(title="layer", tick0=0, dtick=max(1, n_layers // 10), showgrid=False, autorange="reversed")
     return figure
 
 
@@ -260,7 +260,7 @@ def save_figure(
     title = html.escape(html.unescape(re.sub(r"<[^>]*>", " ", title)))
     if description:
         text = html.escape(description)
-        body = f'<figure role="group" aria-label="{title}">\n{body}\n<figcaption>{text}</figcaption>\n</figure>'
+        body = f'<figure role="group" aria-label="{title}">\n{body}\n<figcaption style="font-family: sans-serif; max-width: 50em">{text}</figcaption>\n</figure>'
     head = f'<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>'
     write_atomically(path, f"<!DOCTYPE html>\n{head}\n<body>\n{body}\n</body>\n</html>\n")
     return path

@@ -33,7 +33,7 @@ Cell = tuple[int, ...]  # (layer, pos), (layer, head) or (layer, pos, head)
 
 STREAM_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 HEAD_KINDS = ("z", "q", "k", "v", "pattern")
-CHUNK_TOKENS = 1024  # patched positions that go through a layer together: enough to use the processor well
+CHUNK_TOKENS = 512  # patched positions that go through a layer together: enough to use the processor well
 
 
 class PatchingResult(NamedTuple):
@@ -57,11 +57,19 @@ class PatchingResult(NamedTuple):
         ValueError for fewer than two prompts, which a metric of one's own counts as.
         """
         if len(self.per_prompt) < 2:
-            raise ValueError("There is one value for all prompts: an interval over prompts needs at least two.")
+            raise ValueError(
+                "There is one value for all prompts: an interval over prompts needs at least two."
+            )
         weights = bootstrap_weights(len(self.per_prompt), n_resamples, seed).to(self.per_prompt)
         clean, corrupted = weights @ self.clean, weights @ self.corrupted
         patched = weights @ self.per_prompt.flatten(1)
         effects = _effect(patched, clean[:, None], corrupted[:, None], self.direction, self.normalise)
+        if self.normalise and (clean <= corrupted).any():
+            raise ValueError(
+                "In some of the resamples clean is no better than corrupted, so a normalised effect is undefined: "
+                "take more prompts or normalise=False."
+            )
+        effects = effects.float()  # quantiles need it
         tail = (1 - level) / 2
         low, high = torch.quantile(effects, torch.tensor([tail, 1 - tail]).to(effects), dim=0)
         return low.view_as(self.effect), high.view_as(self.effect)
@@ -96,7 +104,9 @@ def patch_stream(
     """
     check_choice("kind", kind, STREAM_KINDS)
     if kind == "mlp_out" and model.cfg.attn_only:
-        raise ValueError(f"{model.cfg.model_name} has no MLPs: there is no mlp_out to patch; choose another kind.")
+        raise ValueError(
+            f"{model.cfg.model_name} has no MLPs: there is no mlp_out to patch; choose another kind."
+        )
     cells = [(layer, pos) for layer in range(model.cfg.n_layers) for pos in range(pairs.clean.shape[-1])]
     return _sweep(model, pairs, kind, cells, ("layer", "pos"), direction, normalise, metric, plain, progress)
 
@@ -125,21 +135,26 @@ def patch_heads(
     check_choice("kind", kind, HEAD_KINDS)
     heads, positions = range(n_heads_of(model, kind)), range(pairs.clean.shape[-1])
     if by_position:
-        cells = [(layer, pos, head) for layer in range(model.cfg.n_layers) for pos in positions for head in heads]
+        cells = [
+            (layer, pos, head) for layer in range(model.cfg.n_layers) for pos in positions for head in heads
+        ]
     else:
         cells = [(layer, head) for layer in range(model.cfg.n_layers) for head in heads]
     axes = ("layer", "pos", "head") if by_position else ("layer", "head")
     return _sweep(model, pairs, kind, cells, axes, direction, normalise, metric, plain, progress)
 
 
-def exact_route(model: TransformerBridge, tokens: Tensor) -> Optional[Attention]:
+def exact_route(model: TransformerBridge, tokens: Tensor, stacklevel: int = 4) -> Optional[Attention]:
     """How to compute the model's attention outside its own forward pass, or None after saying why, once.
 
     A route is used only if it gives the model's own logits for the first of these prompts, to a thousandth.
+    stacklevel: how many calls up the caller is whom the warning should name
     """
     if model not in _routes:
         attention = find_route(model)
-        problem = f"the architecture {model.cfg.architecture} is not in ROUTES of scripts/interp/architectures.py"
+        problem = (
+            f"the architecture {model.cfg.architecture} is not in ROUTES of scripts/interp/architectures.py"
+        )
         if attention is not None:
             with torch.no_grad():
                 end = exact.run(model, attention, tokens[:1]).resid_pre[-1]
@@ -150,7 +165,7 @@ def exact_route(model: TransformerBridge, tokens: Tensor) -> Optional[Attention]
             warnings.warn(
                 f"No exact route for {model.cfg.model_name}: {problem}. The sweep runs the whole model for "
                 "every patch: the same numbers, only slower.",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
         _routes[model] = attention
     return _routes[model]
@@ -194,10 +209,11 @@ def result(
     direction: str,
     normalise: bool,
     hooks: str,
+    stacklevel: int = 4,
 ) -> PatchingResult:
     """Put measurements together: `patched` [batch, *axes], `clean` and `corrupted` [batch].
 
-    hooks: what was patched, for the warning if that changed nothing at all
+    hooks: what was patched, for the warning if that changed nothing at all; stacklevel: as in `exact_route`
     Raises ValueError if normalised effects are asked for and the clean runs are no better than the corrupted.
     """
     base = corrupted if direction == "denoising" else clean
@@ -205,7 +221,7 @@ def result(
         warnings.warn(
             f"Patching {hooks} changed the logits of no prompt, whichever was patched: does this model use what "
             "these hooks show, or only show it?",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     if normalise and clean.mean() <= corrupted.mean():
         raise ValueError(
@@ -251,12 +267,15 @@ def _sweep(
     )
 
 
-def _exact_sweep(model, attention, pairs, kind, cells, axes, direction, metric, bar) -> tuple[Tensor, Tensor, Tensor]:
+def _exact_sweep(
+    model, attention, pairs, kind, cells, axes, direction, metric, bar
+) -> tuple[Tensor, Tensor, Tensor]:
     """Logit differences of the patched runs [batch, cells], and of the clean and the corrupted ones [batch]."""
     tokens = (pairs.corrupted, pairs.clean) if direction == "denoising" else (pairs.clean, pairs.corrupted)
     first, length = first_difference(pairs), tokens[0].shape[1]
-    base = exact.run(model, attention, tokens[0])
-    source = exact.run(model, attention, tokens[1], before=base, start=first)
+    keep = {"z", "q"} if kind in ("q", "k", "v", "pattern") else {kind}
+    base = exact.run(model, attention, tokens[0], keep=keep)
+    source = exact.run(model, attention, tokens[1], before=base, start=first, keep=keep)
     read = logit_reader(model, pairs, metric)
     of_base, of_source = (read(run.resid_pre[-1][None, :, -1])[0] for run in (base, source))
     patched = of_base[:, None].repeat(1, len(cells))
@@ -314,7 +333,9 @@ def _entry(
         return site, stream[None]
     # A head reaches the residual stream through W_O; several query heads may share a key or value head.
     by_position = len(cells[0]) == 3
-    change = _changed_z(attention, base, source, first, start, kind, layer, by_position) - base.z[layer][:, start:]
+    change = (
+        _changed_z(attention, base, source, first, start, kind, layer, by_position) - base.z[layer][:, start:]
+    )
     if by_position and kind in ("z", "q", "pattern"):
         change[:, 1:] = 0  # only the position itself looks differently
     added = torch.einsum("bphe,hed->hbpd", change, model.blocks[layer].attn.W_O)
@@ -333,10 +354,10 @@ def _changed_z(
     by_position: bool,
 ) -> Tensor:
     """z [batch, pos from start on, n_heads, d_head] of a layer if every head's `kind` were the source's."""
-    q, k, v = base.q[layer][:, start:], base.k[layer], base.v[layer]
-    there = getattr(source, kind, source.q)[layer]
     if kind == "z":
-        return there[:, start - first :]
+        return source.z[layer][:, start - first :]
+    q, k, v = base.q[layer][:, start:], base.k[layer], base.v[layer]
+    there = (source.q if kind == "pattern" else getattr(source, kind))[layer]
     if kind == "q":
         return exact.mix(attention, there[:, start - first :], k, v)
     if kind == "pattern":
@@ -368,7 +389,8 @@ def _plain_sweep(model, pairs, kind, cells, axes, direction, metric, bar) -> tup
         name, where = names[cell[0]], _where(kind, cell, axes)
 
         def patch(activation: Tensor, hook: object) -> Tensor:
-            activation = activation.clone()
+            # In place, not on a copy: the residual stream between attention and MLP is the norm's input for the
+            # hook and the skip connection as well, and only a change in place reaches both.
             activation[where] = cache[name][where]
             return activation
 
@@ -393,7 +415,9 @@ def _measured(metric: Metric, logits: Tensor) -> Tensor:
     value = metric(logits)
     if not isinstance(value, Tensor) or value.dim() != 0:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"The metric returned {got} and not one number as a tensor: take the mean over the prompts.")
+        raise ValueError(
+            f"The metric returned {got} and not one number as a tensor: take the mean over the prompts."
+        )
     return value[None]
 
 

@@ -7,6 +7,7 @@ Sources: Wang et al., "Interpretability in the Wild" (2022), section 3.1; Goldow
 Behavior with Path Patching" (2023).
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
@@ -72,7 +73,7 @@ def path_patch(
     last_layer = max(receivers)[0]
     senders = [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
     acting = [sender for sender in senders if sender[0] < last_layer]
-    attention = None if plain else exact_route(model, pairs.clean)
+    attention = None if plain else exact_route(model, pairs.clean, stacklevel=3)
     what = f"path patching through {through}"
     with torch.no_grad(), progress_bar(len(acting), what, progress) as bar:
         measure = _plain_paths if attention is None else _exact_paths
@@ -83,14 +84,15 @@ def path_patch(
     unchanged = base[:, None].repeat(1, len(senders) - len(acting))
     patched = torch.cat([changed, unchanged], dim=1).unflatten(1, (model.cfg.n_layers, model.cfg.n_heads))
     hooks = f"hook_{through} of {', '.join(f'L{layer}H{head}' for layer, head in receivers)}"
-    return result(patched, clean, corrupted, ("layer", "head"), direction, normalise, hooks)
+    return result(patched, clean, corrupted, ("layer", "head"), direction, normalise, hooks, stacklevel=3)
 
 
 def _exact_paths(model, attention, pairs, senders, receivers, through, direction, direct, bar):
     tokens = (pairs.corrupted, pairs.clean) if direction == "denoising" else (pairs.clean, pairs.corrupted)
     start, batch = first_difference(pairs), len(pairs.clean)
-    base = exact.run(model, attention, tokens[0])
-    source = exact.run(model, attention, tokens[1], before=base, start=start)
+    keep = ("q", "z", "mlp_out")
+    base = exact.run(model, attention, tokens[0], keep=keep)
+    source = exact.run(model, attention, tokens[1], before=base, start=start, keep=keep)
     read = logit_reader(model, pairs, None)
     of_base, of_source = (read(run.resid_pre[-1][None, :, -1])[0] for run in (base, source))
     size = max(1, CHUNK_TOKENS // (batch * (tokens[0].shape[1] - start)))
@@ -140,7 +142,9 @@ def _arrivals(
                 got = _frozen_norm_projection(model, attention, layer, here, change, through, start)
             else:
                 got = dict(zip("qkv", exact.project(model, attention, layer, here + change, start)))[through]
-            waiting = len(senders) - len(change) // batch  # senders at this layer and above change nothing here
+            waiting = (
+                len(senders) - len(change) // batch
+            )  # senders at this layer and above change nothing here
             missing = getattr(base, through)[layer][:, start:].repeat(waiting, 1, 1, 1)
             arrived[layer] = torch.cat([got, missing])
         if layer in of_layer:
@@ -166,11 +170,14 @@ def _frozen_norm_projection(
     """q, k or v of `here` plus what `change` adds through a norm that divides as if nothing had changed."""
     block = model.blocks[layer]
     weight = getattr(block.attn, f"W_{through.upper()}")
-    weight = weight * block.ln1.weight[:, None] if getattr(block.ln1, "weight", None) is not None else weight
-    centred = change if block.ln1.uses_rms_norm else change - change.mean(dim=-1, keepdim=True)
-    stream = here if block.ln1.uses_rms_norm else here - here.mean(dim=-1, keepdim=True)
-    scale = (stream.pow(2).mean(dim=-1, keepdim=True) + model.cfg.eps).sqrt()
-    added = torch.einsum("bpd,hde->bphe", centred / scale, weight)
+    if getattr(block.ln1, "weight", None) is not None:
+        weight = weight * block.ln1.weight[:, None]
+    if model.cfg.normalization_type is not None:
+        stream = here
+        if not block.ln1.uses_rms_norm:
+            change, stream = (x - x.mean(dim=-1, keepdim=True) for x in (change, stream))
+        change = change / (stream.pow(2).mean(dim=-1, keepdim=True) + model.cfg.eps).sqrt()
+    added = torch.einsum("bpd,hde->bphe", change, weight)
     if through != "v":
         added = attention.rotate(added, start)
     return dict(zip("qkv", exact.project(model, attention, layer, here, start)))[through] + added
@@ -211,7 +218,9 @@ def _plain_paths(model, attention, pairs, senders, receivers, through, direction
     for layer, head in senders:
         hooks = [(name, partial(freeze, name=name)) for name in frozen if name != z_names[layer]]
         hooks.append((z_names[layer], partial(send, name=z_names[layer], head=head)))
-        with model.hooks(fwd_hooks=hooks):
+        with warnings.catch_warnings(), model.hooks(fwd_hooks=hooks):
+            # TransformerLens doubts a changed scale; freezing it is what a direct path means.
+            warnings.filterwarnings("ignore", message=".*hook_scale.*")
             _, arrived = model.run_with_cache(tokens[0], names_filter=list(names.values()))
         replacing = [(name, partial(replace, layer=layer)) for layer, name in names.items()]
         patched.append(measure(model.run_with_hooks(tokens[0], fwd_hooks=replacing)))
@@ -222,15 +231,15 @@ def _plain_paths(model, attention, pairs, senders, receivers, through, direction
 
 
 def _check_receivers(model: TransformerBridge, receivers: Sequence[Head], through: Through) -> list[Head]:
-    receivers = sorted(set(map(tuple, receivers)))
-    if not receivers:
-        raise ValueError("There are no receivers: give at least one pair (layer, head).")
+    if not receivers or any(not isinstance(head, (tuple, list)) or len(head) != 2 for head in receivers):
+        raise ValueError(f"receivers is {receivers}: give at least one pair (layer, head), in a list.")
     heads = n_heads_of(model, through)
     for layer, head in receivers:
         check_layer(model, layer)
         if not is_integer(head) or not 0 <= head < heads:
             kind = "key and value" if through != "q" else "query"
             raise ValueError(f"There is no receiver head {head!r}: {kind} heads are 0 to {heads - 1}.")
+    receivers = sorted(set(map(tuple, receivers)))
     if receivers[-1][0] == 0:
         raise ValueError("All receivers are in layer 0: no head is below them.")
     return receivers

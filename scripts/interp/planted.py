@@ -57,7 +57,11 @@ def planted_circuit(n_key_value_heads: Optional[int] = None) -> Planted:
             part["v"][rows, TOKEN if layer == 0 else MOVED] = eye
         for head in range(cfg.n_heads):
             rows = slice(head * N_TOKENS, (head + 1) * N_TOKENS)
-            looks_at, writes_to, strength = torch.randint(N_TOKENS, (N_TOKENS,), generator=generator), UNREAD, 1.0
+            looks_at, writes_to, strength = (
+                torch.randint(N_TOKENS, (N_TOKENS,), generator=generator),
+                UNREAD,
+                1.0,
+            )
             if (layer, head) == planted.mover:
                 looks_at, writes_to = here.clamp(max=planted.source), MOVED
             elif (layer, head) == planted.writer:
@@ -67,4 +71,4 @@ def planted_circuit(n_key_value_heads: Optional[int] = None) -> Planted:
             part["q"][rows, POSITION] = SHARP * eye[looks_at].T
             part["o"][writes_to, rows] = strength * eye
     model.enable_compatibility_mode(disable_warnings=True)
-    return planted._replace(model=model.eval())
+    return planted._replace(model=model.eval().requires_grad_(False))

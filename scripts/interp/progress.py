@@ -14,5 +14,7 @@ def progress_bar(total: int, what: str, show: Optional[bool] = None) -> tqdm:
     notebooks set TQDM_DISABLE=1, so that no bar ends up in a committed output.
     """
     if show is None:
-        show = os.environ.get("TQDM_DISABLE", "") in ("", "0") and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+        show = os.environ.get("TQDM_DISABLE", "") in ("", "0") and (
+            sys.stdout.isatty() or "ipykernel" in sys.modules
+        )
     return tqdm(total=total, desc=what, disable=not show, delay=2, leave=False, file=sys.stdout)

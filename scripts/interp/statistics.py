@@ -11,7 +11,9 @@ def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Tensor:
     return torch.zeros(n_resamples, n).scatter_add_(1, drawn, torch.ones(n_resamples, n)) / n
 
 
-def bootstrap_interval(values: Tensor, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    values: Tensor, level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
     """Bootstrap interval of the mean of values [n]: lower and upper bound. Raises ValueError for fewer than two."""
     if values.dim() != 1 or len(values) < 2:
         raise ValueError(f"values has shape {tuple(values.shape)}: give at least two numbers, [n].")
@@ -24,7 +26,9 @@ def bootstrap_interval(values: Tensor, level: float = 0.95, n_resamples: int = 2
 def rank_correlation(a: Tensor, b: Tensor) -> float:
     """Spearman's rank correlation of two tensors of equal shape, ties sharing their mean rank."""
     if a.shape != b.shape or a.numel() < 2:
-        raise ValueError(f"The shapes are {tuple(a.shape)} and {tuple(b.shape)}: give two equal ones, 2 numbers or more.")
+        raise ValueError(
+            f"The shapes are {tuple(a.shape)} and {tuple(b.shape)}: give two equal ones, 2 numbers or more."
+        )
     ranks = [_ranks(x.detach().double().cpu().flatten()) for x in (a, b)]
     centred = [rank - rank.mean() for rank in ranks]
     return float((centred[0] @ centred[1]) / (centred[0].norm() * centred[1].norm()))
@@ -43,7 +47,9 @@ def rank_agreement(effects: Tensor) -> float:
     A prompt on which all heads have the same effect agrees with none. Ranks, because a few heads with large effects of either sign would decide a mean by themselves.
     """
     if effects.dim() != 2 or len(effects) < 2:
-        raise ValueError(f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more.")
+        raise ValueError(
+            f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more."
+        )
     n = len(effects)
     ranks = torch.stack([_ranks(row.detach().double().cpu()) for row in effects])
     ranks = ranks - ranks.mean(dim=1, keepdim=True)
