@@ -6,6 +6,7 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.models import EMBEDDED, load_model
+from scripts.interp.prompt_pairs import PromptPairs
 from tests.fixtures_gpt2 import make_gpt2_folder
 
 
@@ -44,3 +45,47 @@ def language_model(request):
 def toy_tokens():
     """[1, 7] token ids for the toy."""
     return torch.tensor([[3, 1, 4, 1, 5, 9, 2]])
+
+
+@pytest.fixture(scope="session")
+def patching_toys():
+    """Models by name, one of each kind that patching has to get right; weights and biases are all large.
+
+    3 layers, 4 query heads, d_vocab 23, n_ctx 12; without tokenizer.
+    """
+    kinds = {
+        "standard": {},
+        "rotary": {"positional_embedding_type": "rotary", "rotary_dim": 4, "n_key_value_heads": 2},
+        "rms": {"normalization_type": "RMS", "n_key_value_heads": 2, "gated_mlp": True, "act_fn": "silu"},
+        "attn_only": {"attn_only": True},
+        "as trained": {"positional_embedding_type": "rotary", "n_key_value_heads": 2},  # nothing folded
+    }
+    usual = {"act_fn": "gelu", "normalization_type": "LN", "positional_embedding_type": "standard"}
+    toys = {}
+    for name, options in kinds.items():
+        cfg = TransformerBridgeConfig(
+            n_layers=3, n_heads=4, d_model=24, d_head=6, d_mlp=32, d_vocab=23, n_ctx=12, seed=0,
+            init_weights=True, architecture="TransformerLensNative", **usual | options,
+        )  # fmt: skip
+        toys[name] = TransformerBridge.boot_native(cfg, device="cpu")
+        generator = torch.Generator().manual_seed(1)
+        for parameter in toys[name].parameters():
+            parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+        if name != "as trained":
+            toys[name].enable_compatibility_mode(disable_warnings=True)
+        toys[name].eval().requires_grad_(False)
+    return toys
+
+
+@pytest.fixture(scope="session")
+def toy_pairs():
+    """Pairs for the toys: all three differ at position 4 of 7, one at 2 ("late") or 0 ("first") too."""
+    clean = torch.randint(1, 23, (3, 7), generator=torch.Generator().manual_seed(0))
+    answers, wrong = torch.tensor([3, 5, 7]), torch.tensor([4, 6, 8])
+    pairs = {}
+    for name, first in (("late", 2), ("first", 0)):
+        corrupted = clean.clone()
+        corrupted[:, 4] = corrupted[:, 4] % 21 + 1
+        corrupted[1, first] = corrupted[1, first] % 21 + 1
+        pairs[name] = PromptPairs(clean, corrupted, answers, wrong)
+    return pairs

@@ -13,6 +13,7 @@ from scripts.interp.datasets import (
     WHEN_TEMPLATES,
     create_induction_dataset,
     create_ioi_dataset,
+    stranger_prompts,
 )
 
 
@@ -183,3 +184,20 @@ def test_induction_defaults():
 def test_bad_induction_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         create_induction_dataset(**arguments)
+
+
+def test_strangers_take_the_place_of_the_second_mention_only():
+    samples = create_ioi_dataset(4, ["Dan", "Daniel"], templates=WHEN_TEMPLATES)
+    names = ["Dan", "Eva", "Daniel", "Tom"]
+    texts = stranger_prompts(samples, names)
+    for sample, text, third in zip(samples, texts, ["Eva", "Tom", "Eva", "Tom"]):
+        subject = sample["wrong_answer"].strip()
+        before, after = text.split(f" {third} ")
+        assert sample["clean"] == f"{before} {subject} {after}"
+        assert sample["clean"].index(f", {subject} gave") == len(before) - 1
+    assert stranger_prompts(samples, names, turn=1) == texts  # two third names, four samples: the same turn again
+    assert stranger_prompts(samples[:1], names, turn=1)[0].count("Tom") == 1
+    with pytest.raises(ValueError, match="at least one that is not in"):
+        stranger_prompts(samples, ["Dan", "Daniel"])
+    with pytest.raises(ValueError, match="mentioned 1 times"):
+        stranger_prompts([{"clean": "Dan saw Amy", "answer": " Amy", "wrong_answer": " Dan"}], names)

@@ -15,6 +15,7 @@ from scripts.interp.figures import (
     plot_head_scores,
     plot_logit_lens,
     plot_residual_norms,
+    plot_stream_effects,
     save_figure,
     token_labels,
 )
@@ -215,3 +216,24 @@ def test_save_refuses(tmp_path):
     with pytest.raises(ValueError, match="Tensor can't be saved"):
         save_figure(torch.zeros(2), tmp_path / "figure.html")
     assert os.listdir(tmp_path) == []
+
+
+def test_stream_effects_have_one_scale_centred_at_zero_and_tokens_at_the_positions():
+    one, two = torch.tensor([[0.1, -0.4, 0.0], [1.2, 0.3, 0.2]]), torch.tensor([[0.0, -2.0, 0.1], [0.5, 0.5, 0.5]])
+    figure = plot_stream_effects({"first": one, "second": two}, ["<|bos|>", " S2", "end"], title="Two maps")
+    assert [tuple(map(len, (panel.z, panel.z[0]))) for panel in figure.data] == [(2, 3), (2, 3)]
+    assert figure.data[1].z[0][1] == -2.0 and figure.data[0].z[1][0] == pytest.approx(1.2)
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-2.0, 2.0)
+    assert figure.layout.xaxis2.ticktext == ("&lt;bos&gt;", "␣S2", "end")
+    assert figure.layout.yaxis.autorange == figure.layout.yaxis2.autorange == "reversed"  # layer 0 at the top
+    for wrong in (one[:, :2], one[None], {"a": one, "b": one[:1]}):
+        with pytest.raises(ValueError, match="give \\[n_layers, 3\\]"):
+            plot_stream_effects(wrong, ["a", "b", "c"])
+
+
+def test_a_page_says_in_words_what_its_figure_shows(tmp_path):
+    figure = plot_stream_effects(torch.zeros(2, 2), ["a", "b"], title="Map <b>of</b> effects")
+    page = save_figure(figure, tmp_path / "map.html", "Nothing moves, at <any> layer.").read_text(encoding="utf-8")
+    assert ">Nothing moves, at &lt;any&gt; layer.</figcaption>" in page
+    assert 'aria-label="Map  of  effects"' in page
+    assert "<figcaption" not in save_figure(figure, tmp_path / "map.html").read_text(encoding="utf-8")
