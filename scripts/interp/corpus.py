@@ -1,0 +1,101 @@
+"""The text corpus: what the embedded model itself writes, in 22 genres, split for training and packed into rows.
+
+`data/corpus.jsonl.xz` was written by `python -m scripts.sample_corpus`; `data/corpus.json` says from what and how.
+"""
+
+import hashlib
+import json
+import lzma
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from scripts.interp.inputs import is_integer
+from scripts.interp.paths import ROOT
+
+CORPUS_FILE = ROOT / "data" / "corpus.jsonl.xz"
+SPLITS = {"train": 90, "validation": 5, "test": 5}  # percent of the documents
+
+
+class Document(NamedTuple):
+    """One text of the corpus; it starts with the opening that it was sampled from."""
+
+    genre: str
+    text: str
+
+
+def load_corpus(split: Optional[str] = None, path: Path = CORPUS_FILE) -> list[Document]:
+    """The corpus, or one split of it ("train", "validation" or "test"), in the order of the file.
+
+    Raises ValueError for another split, and FileNotFoundError where there is no corpus.
+    """
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"There is no split {split!r}: give {', '.join(map(repr, SPLITS))}, or None for everything.")
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no corpus at {path}: restore that file, or sample one with `python -m scripts.sample_corpus`."
+        )
+    documents = read_documents(lzma.decompress(path.read_bytes()))
+    return [document for document in documents if split in (None, split_of(document.text))]
+
+
+def split_of(text: str) -> str:
+    """The split that a text belongs to. Its hash decides: other documents, their number and order don't."""
+    percent = int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") % 100
+    for split, share in SPLITS.items():
+        if percent < share:
+            return split
+        percent -= share
+    raise AssertionError("the shares of the splits do not add up to 100")
+
+
+def packed_tokens(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, context: int) -> Tensor:
+    """Token ids of the documents, one after the other in rows without padding; long [rows, context].
+
+    Every row starts with BOS, and BOS stands between two documents in a row. A document that does not fit goes on in
+    the next row, after that row's BOS; a document that starts with a row shares its BOS. A tokenizer without BOS gives
+    the texts' tokens alone. Only the last row is dropped if it is not full: fewer than `context` tokens. Pack each
+    split by itself, and no row holds tokens of two.
+
+    Raises ValueError where the documents don't fill one row, or `context` is not an integer of 2 or more.
+    """
+    if not is_integer(context) or context < 2:
+        raise ValueError(f"context is {context!r}: give an integer of 2 or more, as every row starts with BOS.")
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    rows, row = [], start.copy()
+    for ids in token_ids((document.text for document in documents), tokenizer):
+        if row != start:
+            row += start
+        while len(row) + len(ids) >= context:
+            room = context - len(row)
+            rows.append(row + ids[:room])
+            row, ids = start.copy(), ids[room:]
+        row += ids
+    if not rows:
+        raise ValueError(
+            f"{len(documents)} documents do not fill one row of {context} tokens: give more, or a smaller context."
+        )
+    return torch.tensor(rows)
+
+
+def token_ids(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """The ids of each text, without BOS; a text that spells a special token out gets no special token."""
+    texts = list(texts)
+    return tokenizer(texts, add_special_tokens=False, split_special_tokens=True).input_ids if texts else []
+
+
+def read_documents(content: bytes) -> list[Document]:
+    """The documents in JSON lines, {"genre": …, "text": …} each."""
+    # Not splitlines: a text may hold the other characters that it takes for the end of a line.
+    return [Document(**json.loads(line)) for line in content.decode("utf-8").split("\n") if line]
+
+
+def documents_as_bytes(documents: Iterable[Document]) -> bytes:
+    """The documents as JSON lines, what `read_documents` reads."""
+    lines = (json.dumps(document._asdict(), ensure_ascii=False) + "\n" for document in documents)
+    return "".join(lines).encode("utf-8")
