@@ -1,4 +1,4 @@
-"""Six submissions of the real Lab 1, graded by the real command on the embedded model: points, words and pages."""
+"""Six students hand in the real Lab 1, one of them Lab 2 as well: points, words and pages from the real command."""
 
 import csv
 import json
@@ -11,12 +11,15 @@ from scripts.course.grade import main
 from scripts.course.pages import remote_parts
 from scripts.course.release import student_versions
 from scripts.interp.paths import ROOT
-from tests.answers import lab01
+from tests.answers import lab01, lab02
 from tests.test_answers import source_of
 from tests.test_grade import DROPS_ASSERTS
 
 LAB = lab01.NOTEBOOK.removesuffix(".ipynb")
 EXERCISES = {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab01.NOTEBOOK)}
+SECOND_LAB = lab02.NOTEBOOK.removesuffix(".ipynb")
+SECOND_EXERCISES = {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab02.NOTEBOOK)}
+WRONG_IN_SECOND = {"ex3-patch-cell": "one position too early through BOS", "ex5-keep-only": "position 0 replaced"}
 WRONG_IN = {
     "ex1-second-mention": "last mention instead of second",
     "ex3-attention-pattern": "keys repeated in the wrong order",
@@ -35,13 +38,21 @@ def submission(released: str, answers: dict[str, str], first_cell: str = "") -> 
     return nbformat.writes(notebook)
 
 
+def right_and_wrong(exercises: dict, known: dict, chosen: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """All exercises solved; those chosen, answered wrongly."""
+    right = {name: exercise.solution for name, exercise in exercises.items()}
+    return right, {name: source_of(exercises[name], known[name][which][0]) for name, which in chosen.items()}
+
+
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """The folder of results, and the rows of grades.csv by student."""
-    folder = tmp_path_factory.mktemp("lab01")
-    released = student_versions(ROOT / "solutions")[lab01.NOTEBOOK]
-    right = {name: exercise.solution for name, exercise in EXERCISES.items()}
-    wrong = {name: source_of(EXERCISES[name], lab01.WRONG[name][which][0]) for name, which in WRONG_IN.items()}
+    """The folder of results, and the rows of grades.csv by lab and student."""
+    folder = tmp_path_factory.mktemp("labs")
+    versions = student_versions(ROOT / "solutions")
+    released = versions[lab01.NOTEBOOK]
+    right, wrong = right_and_wrong(EXERCISES, lab01.WRONG, WRONG_IN)
+    solved, mistaken = right_and_wrong(SECOND_EXERCISES, lab02.WRONG, WRONG_IN_SECOND)
+    second = submission(versions[lab02.NOTEBOOK], {**solved, **mistaken})
     handed_in = {
         "good": submission(released, {**right, "written-one-head": "It looks at John, and lowers John."}),
         "wrong": submission(released, {**right, **wrong}),
@@ -54,17 +65,21 @@ def graded(tmp_path_factory):
         path = folder / "in" / student / lab01.NOTEBOOK
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
+    (folder / "in" / "wrong" / lab02.NOTEBOOK).write_text(second, encoding="utf-8")
     assert main([str(folder / "in"), str(folder / "out"), "--jobs", "2", "--timeout", "60"]) == 0
     with (folder / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
-        return folder / "out", {row["student"]: row for row in csv.DictReader(file)}
+        rows = {LAB: {}, SECOND_LAB: {}}
+        for row in csv.DictReader(file):
+            rows[row["lab"]][row["student"]] = row
+    return folder / "out", rows
 
 
 def test_every_submission_has_a_row(graded):
-    assert set(graded[1]) == {"good", "wrong", "stub", "corrupt", "hostile", "slow"}
+    assert set(graded[1][LAB]) == set(graded[1][SECOND_LAB]) == {"good", "wrong", "stub", "corrupt", "hostile", "slow"}
 
 
 def test_the_good_one_has_all_points_and_waits_for_a_person(graded):
-    row = graded[1]["good"]
+    row = graded[1][LAB]["good"]
     assert (row["automatic_points"], row["awaiting_manual_points"], row["max_points"]) == ("90", "10", "100")
     assert row["status"] == "ok"
 
@@ -72,7 +87,7 @@ def test_the_good_one_has_all_points_and_waits_for_a_person(graded):
 def test_wrong_answers_lose_their_own_points_only_and_get_their_hints(graded):
     out, rows = graded
     for name, exercise in EXERCISES.items():
-        assert float(rows["wrong"][name]) == (0 if name in WRONG_IN else exercise.points), name
+        assert float(rows[LAB]["wrong"][name]) == (0 if name in WRONG_IN else exercise.points), name
     page = (out / "feedback" / "wrong" / f"{LAB}.html").read_text()
     hints = json.loads((out / "course" / "results" / "wrong" / f"{LAB}.json").read_text())["hints"]
     for name, which in WRONG_IN.items():
@@ -80,28 +95,40 @@ def test_wrong_answers_lose_their_own_points_only_and_get_their_hints(graded):
     assert "This is the last mention" in page and "wrong key heads" in page
 
 
+def test_lab_2_is_graded_in_the_same_run(graded):
+    out, rows = graded
+    row = rows[SECOND_LAB]["wrong"]
+    for name, exercise in SECOND_EXERCISES.items():
+        assert float(row[name]) == (0 if name in WRONG_IN_SECOND else exercise.points), (name, row)
+    hints = json.loads((out / "course" / "results" / "wrong" / f"{SECOND_LAB}.json").read_text())["hints"]
+    for name, which in WRONG_IN_SECOND.items():
+        assert lab02.WRONG[name][which][1] in hints[name]
+    assert rows[SECOND_LAB]["good"]["automatic_points"] == "0"  # handed in nothing
+
+
 def test_the_stub_scores_nothing_and_waits_for_nobody(graded):
-    row = graded[1]["stub"]
+    row = graded[1][LAB]["stub"]
     assert (row["automatic_points"], row["awaiting_manual_points"]) == ("0", "0")
 
 
 def test_the_corrupt_one_is_named(graded):
-    row = graded[1]["corrupt"]
+    row = graded[1][LAB]["corrupt"]
     assert row["automatic_points"] == "0" and "not a valid notebook" in row["status"]
 
 
 def test_the_hostile_one_is_flagged_and_scores_nothing(graded):
-    row = graded[1]["hostile"]
+    row = graded[1][LAB]["hostile"]
     assert row["automatic_points"] == "0" and "TAMPERING" in row["status"]
 
 
 def test_the_slow_one_keeps_its_points_and_is_named(graded):
-    row = graded[1]["slow"]
+    row = graded[1][LAB]["slow"]
     assert row["automatic_points"] == "90" and "took longer than 60 s" in row["status"]
 
 
 def test_no_page_shows_a_hidden_test_or_loads_anything(graded):
-    hidden = {line for exercise in EXERCISES.values() for line in hidden_lines(exercise.test) if len(line) > 30}
+    exercises = [*EXERCISES.values(), *SECOND_EXERCISES.values()]
+    hidden = {line for exercise in exercises for line in hidden_lines(exercise.test) if len(line) > 30}
     assert len(hidden) > 50
     for path in graded[0].glob("feedback/*/*.html"):
         page = path.read_text()

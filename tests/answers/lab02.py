@@ -7,6 +7,10 @@ NOTEBOOK = "02-activation-patching-ioi.ipynb"
 
 WRONG = {
     "ex1-stranger": {
+        "capital letters ignored": (('\\b", text)', '\\b", text, re.IGNORECASE)'), "Expected"),
+        "spaces lost": (('text = sample["clean"]', 'text = " ".join(sample["clean"].split())'), "Spaces and line breaks"),
+        "only names between spaces": (
+            (r'rf"\b{re.escape(subject)}\b"', r'rf"(?<= ){re.escape(subject)}(?= )"'), "stopped with IndexError"),
         "first mention instead of second": (("text))[1]", "text))[0]"), "first mention"),
         "last mention instead of second": (("text))[1]", "text))[-1]"), "more than twice"),
         "all mentions": (
@@ -48,6 +52,10 @@ WRONG = {
         "only up to the stranger": (("+ stranger + text[second.end() :]", "+ stranger"), "Expected"),
     },
     "ex2-normalised-effect": {
+        "error by the first prompt": (("if span <= 0:", "if clean[0] <= corrupted[0]:"), ""),
+        "clamped at two": (
+            ("return (patched.mean() - corrupted.mean()).item() / span",
+             "return min(2.0, max(-2.0, (patched.mean() - corrupted.mean()).item() / span))"), "large effect"),
         "mean of ratios": (
             ("return (patched.mean() - corrupted.mean()).item() / span",
              "return ((patched - corrupted) / (clean - corrupted)).mean().item()"), "each prompt's own ratio"),
@@ -93,6 +101,9 @@ WRONG = {
              "return 0.0"), "raise ValueError"),
     },
     "ex3-patch-cell": {
+        "hook left on the model": (
+            ("logits = model.run_with_hooks(base, fwd_hooks=[(name, put_in)])",
+             "model.add_hook(name, put_in)\n    logits = model(base)"), ""),
         "directions swapped": (('direction == "denoising"', 'direction == "noising"'), "the other direction"),
         "always denoising": (('direction == "denoising"', "True"), "Noising the token"),
         "one position too early through BOS": (
@@ -142,9 +153,12 @@ WRONG = {
         "first position's logits": (("compute_logit_diff(logits,", "compute_logit_diff(logits[:, :1],"), ""),
     },
     "ex4-copying-score": {
+        "ties counted as half": (("beaten = logits < logits.diagonal()[:, None]",
+                                  "own = logits.diagonal()[:, None]\n    beaten = (logits < own).float() + (logits == own).float() / 2\n"
+                                  "    beaten = beaten - 0.5 * torch.eye(len(names))"), "A tie is no win"),
         "head modulo value heads": (("head // (len(W_O) // len(W_V))", "head % len(W_V)"), "h % n_key_value_heads"),
         "value head 0": (("head // (len(W_O) // len(W_V))", "0"), "Value head 0"),
-        "head as value head": (("head // (len(W_O) // len(W_V))", "head"), "stopped with IndexError"),
+        "head as value head": (("head // (len(W_O) // len(W_V))", "head"), "which has fewer heads than W_O"),
         "group size mixed up": (("head // (len(W_O) // len(W_V))", "head // len(W_V)"), ""),
         "output matrix of the value head": (("W_O[head]", "W_O[value_head]"), "value head's number"),
         "sign flipped": (("beaten = logits <", "beaten = logits >"), "BEATS"),
@@ -170,6 +184,8 @@ WRONG = {
         "softmax of the scores": (("beaten = logits <", "logits = logits.softmax(dim=1).round(decimals=2)\n    beaten = logits <"), ""),
     },
     "ex5-keep-only": {
+        "z itself where nothing is replaced": (("new = z.clone()", "new = z.clone() if others else z"), "NEW tensor"),
+        "numbers of another type": (("return new", "return new.double()"), "type of number"),
         "kept and replaced exchanged": (("if head not in heads", "if head in heads"), "others kept"),
         "position 0 replaced": (("new[:, 1:, others] = means[1:, others]", "new[:, :, others] = means[:, others]"), "Position 0"),
         "zero instead of the mean": (("= means[1:, others]", "= 0"), "set to zero"),
@@ -193,6 +209,7 @@ WRONG = {
         "last position kept": (("new[:, 1:, others] = means[1:, others]", "new[:, 1:-1, others] = means[1:-1, others]"), "last position"),
     },
     "ex6-held-out-faithfulness": {
+        "prompts where the model is wrong left out": (("held_out = ~found_on", "held_out = ~found_on & (full > 0)"), ""),
         "on the prompts used to find it": (("held_out = ~found_on", "held_out = found_on"), "on which the circuit was found"),
         "on all prompts": (
             ("circuit[held_out].mean() / full[held_out].mean()", "circuit.mean() / full.mean()"), "all prompts"),
@@ -217,6 +234,13 @@ WRONG = {
                                              "stopped with ValueError"),
     },
     "ex7-permutation-p-value": {
+        "heads moved round instead of shuffled": (
+            ("row[torch.randperm(len(row), generator=generator)]",
+             "row.roll(int(torch.randint(len(row), (1,), generator=generator)))"), ""),
+        "at least one instead of one more": (("(1 + count) / (1", "max(1, count) / (1"), "1 + count"),
+        "prompts mixed": (
+            ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
+             "shuffled = effects.flatten()[torch.randperm(effects.numel(), generator=generator)].view_as(effects)"), ""),
         "one shuffle for all prompts": (
             ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
              "shuffled = effects[:, torch.randperm(effects.shape[1], generator=generator)]"), "on its own"),
