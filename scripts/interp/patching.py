@@ -196,6 +196,14 @@ def first_difference(pairs: PromptPairs) -> int:
     return int((pairs.clean != pairs.corrupted).any(dim=0).nonzero()[0])
 
 
+def turned(direction: str, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """From (clean, corrupted) to (base, source), what is patched into and from, and back again.
+
+    Denoising exchanges the two, noising leaves them as they are.
+    """
+    return (second, first) if direction == "denoising" else (first, second)
+
+
 def check_direction(direction: str) -> None:
     """Raise ValueError unless `direction` is "denoising" or "noising"."""
     check_choice("direction", direction, ("denoising", "noising"))
@@ -216,7 +224,7 @@ def result(
     hooks: what was patched, for the warning if that changed nothing at all; stacklevel: as in `exact_route`
     Raises ValueError if normalised effects are asked for and the clean runs are no better than the corrupted.
     """
-    base = corrupted if direction == "denoising" else clean
+    base, _ = turned(direction, clean, corrupted)
     if torch.equal(patched, base.view(-1, *[1] * (patched.dim() - 1)).expand_as(patched)):
         warnings.warn(
             f"Patching {hooks} changed the logits of no prompt, whichever was patched: does this model use what "
@@ -236,7 +244,7 @@ def result(
 def _effect(patched: Tensor, clean: Tensor, corrupted: Tensor, direction: str, normalise: bool) -> Tensor:
     if normalise:
         return (patched - corrupted) / (clean - corrupted)
-    return patched - (corrupted if direction == "denoising" else clean)
+    return patched - turned(direction, clean, corrupted)[0]
 
 
 def _sweep(
@@ -271,7 +279,7 @@ def _exact_sweep(
     model, attention, pairs, kind, cells, axes, direction, metric, bar
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logit differences of the patched runs [batch, cells], and of the clean and the corrupted ones [batch]."""
-    tokens = (pairs.corrupted, pairs.clean) if direction == "denoising" else (pairs.clean, pairs.corrupted)
+    tokens = turned(direction, pairs.clean, pairs.corrupted)
     first, length = first_difference(pairs), tokens[0].shape[1]
     keep = {"z", "q"} if kind in ("q", "k", "v", "pattern") else {kind}
     base = exact.run(model, attention, tokens[0], keep=keep)
@@ -297,8 +305,7 @@ def _exact_sweep(
             rows = exact.finish(model, attention, base, start, entries)
             patched[:, chunk] = read(rows).T
             bar.update(len(chunk))
-    clean, corrupted = (of_source, of_base) if direction == "denoising" else (of_base, of_source)
-    return patched, clean, corrupted
+    return patched, *turned(direction, of_base, of_source)
 
 
 def _entry(
@@ -374,7 +381,7 @@ def _changed_z(
 
 def _plain_sweep(model, pairs, kind, cells, axes, direction, metric, bar) -> tuple[Tensor, Tensor, Tensor]:
     """What `_exact_sweep` returns, by running the whole model once a cell."""
-    tokens = (pairs.corrupted, pairs.clean) if direction == "denoising" else (pairs.clean, pairs.corrupted)
+    tokens = turned(direction, pairs.clean, pairs.corrupted)
     place = "hook_" if kind in STREAM_KINDS else "attn.hook_"
     names = check_hooks(model, [f"blocks.{layer}.{place}{kind}" for layer in range(model.cfg.n_layers)])
     of_source, cache = model.run_with_cache(tokens[1], names_filter=names)
@@ -397,8 +404,7 @@ def _plain_sweep(model, pairs, kind, cells, axes, direction, metric, bar) -> tup
         patched.append(measure(model.run_with_hooks(tokens[0], fwd_hooks=[(name, patch)])))
         bar.update()
     of_base, of_source = measure(model(tokens[0])), measure(of_source)
-    clean, corrupted = (of_source, of_base) if direction == "denoising" else (of_base, of_source)
-    return torch.stack(patched, dim=1), clean, corrupted
+    return torch.stack(patched, dim=1), *turned(direction, of_base, of_source)
 
 
 def _where(kind: str, cell: Cell, axes: tuple[str, ...]) -> tuple:

@@ -32,6 +32,7 @@ from scripts.interp.patching import (
     logit_reader,
     n_heads_of,
     result,
+    turned,
 )
 from scripts.interp.progress import progress_bar
 from scripts.interp.prompt_pairs import PromptPairs, check_pairs
@@ -80,7 +81,7 @@ def path_patch(
         changed, clean, corrupted = measure(
             model, attention, pairs, acting, receivers, through, direction, direct, bar
         )
-    base = corrupted if direction == "denoising" else clean
+    base, _ = turned(direction, clean, corrupted)
     unchanged = base[:, None].repeat(1, len(senders) - len(acting))
     patched = torch.cat([changed, unchanged], dim=1).unflatten(1, (model.cfg.n_layers, model.cfg.n_heads))
     hooks = f"hook_{through} of {', '.join(f'L{layer}H{head}' for layer, head in receivers)}"
@@ -88,7 +89,7 @@ def path_patch(
 
 
 def _exact_paths(model, attention, pairs, senders, receivers, through, direction, direct, bar):
-    tokens = (pairs.corrupted, pairs.clean) if direction == "denoising" else (pairs.clean, pairs.corrupted)
+    tokens = turned(direction, pairs.clean, pairs.corrupted)
     start, batch = first_difference(pairs), len(pairs.clean)
     keep = ("q", "z", "mlp_out")
     base = exact.run(model, attention, tokens[0], keep=keep)
@@ -110,8 +111,7 @@ def _exact_paths(model, attention, pairs, senders, receivers, through, direction
         rows = exact.finish(model, attention, base, start, {(first_layer, "pre"): entry}, replace)
         patched.append(read(rows).T)
         bar.update(len(chunk))
-    clean, corrupted = (of_source, of_base) if direction == "denoising" else (of_base, of_source)
-    return torch.cat(patched, dim=1), clean, corrupted
+    return torch.cat(patched, dim=1), *turned(direction, of_base, of_source)
 
 
 def _arrivals(
@@ -185,7 +185,7 @@ def _frozen_norm_projection(
 
 def _plain_paths(model, attention, pairs, senders, receivers, through, direction, direct, bar):
     """The same with hooks on the whole model, two runs a sender."""
-    tokens = (pairs.corrupted, pairs.clean) if direction == "denoising" else (pairs.clean, pairs.corrupted)
+    tokens = turned(direction, pairs.clean, pairs.corrupted)
     layers = range(model.cfg.n_layers)
     z_names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
     frozen = list(z_names)
@@ -226,8 +226,7 @@ def _plain_paths(model, attention, pairs, senders, receivers, through, direction
         patched.append(measure(model.run_with_hooks(tokens[0], fwd_hooks=replacing)))
         bar.update()
     of_base, of_source = measure(base_logits), measure(source_logits)
-    clean, corrupted = (of_source, of_base) if direction == "denoising" else (of_base, of_source)
-    return torch.stack(patched, dim=1), clean, corrupted
+    return torch.stack(patched, dim=1), *turned(direction, of_base, of_source)
 
 
 def _check_receivers(model: TransformerBridge, receivers: Sequence[Head], through: Through) -> list[Head]:
