@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from scripts.interp.hooks import check_hooks, run_with_hooks
+from scripts.interp.hooks import cached_hook_dict, check_hooks, run_with_hooks
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 
@@ -99,6 +99,26 @@ def test_given_clean_logits_save_a_run(toy, toy_tokens):
         run_with_hooks(toy, toy_tokens, hooks, clean_logits=changed)
     with pytest.raises(ValueError, match="clean_logits has shape"):
         run_with_hooks(toy, toy_tokens, hooks, clean_logits=clean[:, -1])
+
+
+def test_hook_points_are_looked_up_once_inside_and_anew_afterwards(toy, toy_tokens):
+    kind, looked_up = type(toy), []
+    hooks = [(f"blocks.{layer}.hook_mlp_out", remove) for layer in range(toy.cfg.n_layers)]
+    expected = toy.run_with_hooks(toy_tokens, fwd_hooks=hooks)
+    add_aliases = toy._add_aliases_to_hooks
+    toy._add_aliases_to_hooks = lambda names: (looked_up.append(1), add_aliases(names))
+    try:
+        with cached_hook_dict(toy):
+            assert isinstance(toy, kind)
+            assert torch.equal(toy.run_with_hooks(toy_tokens, fwd_hooks=hooks), expected)
+        assert len(looked_up) == 1
+        toy.run_with_hooks(toy_tokens, fwd_hooks=hooks)
+        assert len(looked_up) > 2  # how TransformerLens does it
+    finally:
+        del toy._add_aliases_to_hooks
+    with pytest.raises(RuntimeError, match="broken"), cached_hook_dict(toy):
+        raise RuntimeError("broken")
+    assert type(toy) is kind and toy.hook_dict is not toy.hook_dict
 
 
 def test_empty_prompt(model):

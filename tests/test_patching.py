@@ -586,6 +586,17 @@ def test_knowing_a_route_keeps_no_model_alive(toy, toy_pairs):
     assert reference() is None
 
 
+@pytest.mark.parametrize("name", ["model", "gpt2"])
+def test_activations_of_a_run_are_freed(request, name):
+    model = request.getfixturevalue(name)
+    tokens = torch.arange(10, 14)[None]
+    run = exact.run(model, exact_route(model, tokens), tokens)
+    activations = [weakref.ref(tensor) for field in run for tensor in field]
+    del run
+    gc.collect()
+    assert len(activations) > 5 * model.cfg.n_layers and not any(kept() is not None for kept in activations)
+
+
 @pytest.mark.parametrize("plain", [False, True])
 def test_the_exact_way_never_runs_the_whole_model(patching_toys, toy_pairs, plain):
     toy, pairs, runs = patching_toys["rotary"], toy_pairs["late"], []

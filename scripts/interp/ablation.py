@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.hooks import run_with_hooks
+from scripts.interp.hooks import cached_hook_dict, run_with_hooks
 from scripts.interp.inputs import Prompt, check_layer, is_integer, prompt_tokens
 from scripts.interp.memory import cache_filter
 from scripts.interp.prompt_pairs import PromptPairs, check_pairs
@@ -76,8 +76,10 @@ def run_circuit(model: TransformerBridge, prompts: Prompt, circuit: Iterable[Hea
         for head in heads
         if head not in kept.get(layer, ())
     ]
-    with torch.no_grad():  # no warning if nothing changes: that would be a circuit that is all there is
-        return model.run_with_hooks(tokens, fwd_hooks=_replacements(model, tokens, others, means))
+    hooks = _replacements(model, tokens, others, means)
+    with torch.no_grad(), cached_hook_dict(model):
+        # No warning if nothing changes: that would be a circuit that is all there is.
+        return model.run_with_hooks(tokens, fwd_hooks=hooks)
 
 
 def head_direct_effects(

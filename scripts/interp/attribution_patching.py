@@ -11,6 +11,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis.attribution_patching import attribution_patch
 
+from scripts.interp.hooks import cached_hook_dict
 from scripts.interp.logits import compute_logit_diff
 from scripts.interp.prompt_pairs import PromptPairs, check_pairs
 
@@ -31,7 +32,7 @@ def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Tensor:
             f"{model.cfg.model_name} has no MLPs, and TransformerLens' attribution patching needs them: use patch_heads."
         )
     estimate = torch.zeros(model.cfg.n_layers, model.cfg.n_heads)
-    with _gradients(model):
+    with _gradients(model), cached_hook_dict(model):
         for clean, corrupted, answer, wrong in zip(*pairs):
 
             def metric(logits: Tensor) -> Tensor:

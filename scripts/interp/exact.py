@@ -138,7 +138,8 @@ def project(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """q, k, v of a residual stream [rows, pos, d_model] whose first position is `start`; q and k rotated."""
     block = model.blocks[layer]
-    x = block.ln1(resid)
+    # Not `ln1(resid)`: after that the bridge holds every layer's input until its own attention has run.
+    x = block.ln1.forward(resid)
     q, k, v = (
         part(x).unflatten(-1, (-1, model.cfg.d_head)) for part in (block.attn.q, block.attn.k, block.attn.v)
     )

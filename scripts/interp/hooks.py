@@ -2,7 +2,8 @@
 
 import difflib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Optional
 
@@ -63,9 +64,9 @@ def run_with_hooks(
 
         return noted
 
-    logits = model.run_with_hooks(
-        tokens, fwd_hooks=[(name, noting(i, function)) for i, (name, function) in enumerate(hooks)]
-    )
+    noted_hooks = [(name, noting(i, function)) for i, (name, function) in enumerate(hooks)]
+    with cached_hook_dict(model):
+        logits = model.run_with_hooks(tokens, fwd_hooks=noted_hooks)
     missed = [name for i, name in enumerate(names) if i not in reached]
     if missed:
         where = ", ".join(missed)
@@ -82,6 +83,22 @@ def run_with_hooks(
             stacklevel=2,
         )
     return logits
+
+
+@contextmanager
+def cached_hook_dict(model: TransformerBridge) -> Iterator[None]:
+    """Inside, the model looks its hook points up once.
+
+    TransformerLens does it anew for every hook that it attaches; with a hook in every layer that takes as long as
+    the run itself. Which hook points there are must not change meanwhile.
+    """
+    kind, points = type(model), model.hook_dict
+    # A class for this model alone: other models keep theirs.
+    object.__setattr__(model, "__class__", type(kind.__name__, (kind,), {"hook_dict": points}))
+    try:
+        yield
+    finally:
+        object.__setattr__(model, "__class__", kind)
 
 
 def zero_head(model: TransformerBridge, layer: int, head: int) -> tuple[str, Callable]:

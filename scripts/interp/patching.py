@@ -21,7 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp import exact
 from scripts.interp.architectures import Attention, find_route
-from scripts.interp.hooks import check_hooks
+from scripts.interp.hooks import cached_hook_dict, check_hooks
 from scripts.interp.logits import compute_logit_diff
 from scripts.interp.progress import progress_bar
 from scripts.interp.prompt_pairs import PromptPairs, check_pairs
@@ -262,7 +262,8 @@ def _sweep(
     check_direction(direction)
     check_pairs(model, pairs)
     attention = None if plain else exact_route(model, pairs.clean)
-    with torch.no_grad(), progress_bar(len(cells), f"patching {kind}", progress) as bar:
+    bar = progress_bar(len(cells), f"patching {kind}", progress)
+    with torch.no_grad(), cached_hook_dict(model), bar:
         if attention is None:
             measured = _plain_sweep(model, pairs, kind, cells, axes, direction, metric, bar)
         else:

@@ -19,6 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp import exact
 from scripts.interp.architectures import Attention
+from scripts.interp.hooks import cached_hook_dict
 from scripts.interp.inputs import check_layer, is_integer
 from scripts.interp.logits import compute_logit_diff
 from scripts.interp.patching import (
@@ -76,7 +77,7 @@ def path_patch(
     acting = [sender for sender in senders if sender[0] < last_layer]
     attention = None if plain else exact_route(model, pairs.clean, stacklevel=3)
     what = f"path patching through {through}"
-    with torch.no_grad(), progress_bar(len(acting), what, progress) as bar:
+    with torch.no_grad(), cached_hook_dict(model), progress_bar(len(acting), what, progress) as bar:
         measure = _plain_paths if attention is None else _exact_paths
         changed, clean, corrupted = measure(
             model, attention, pairs, acting, receivers, through, direction, direct, bar
