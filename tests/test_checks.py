@@ -64,3 +64,20 @@ def test_a_mistake_is_named_only_if_it_gives_another_value():
     with pytest.raises(CheckFailed, match="differs"):
         expect_close(3.0, 1.0, "The number", {"forgot the half": 2.0, "right after all": 1.0})
     expect_close(1.0, 1.0, "The number", {"right after all": 1.0})
+
+
+def test_a_changed_model_is_noticed():
+    model = torch.nn.Linear(2, 2)
+    assert answer(lambda model: model(torch.ones(2)), model) is not None
+
+    def changes_weights(model):
+        model.weight.data += 1
+        return model(torch.ones(2))
+
+    def leaves_a_hook(model):
+        model.register_forward_hook(lambda *_: None)
+        return model(torch.ones(2))
+
+    for function in (changes_weights, leaves_a_hook):
+        with pytest.raises(CheckFailed, match="take hooks off the model"):
+            answer(function, model)

@@ -42,7 +42,8 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
         expect(results[-1] is not None, f"{name} returned None: is the `return` missing?")
         expect(
             same((given, given_named), (args, kwargs)),
-            f"{name} changed its input: work on a copy (`.clone()`), since others still use the original.",
+            f"{name} changed its input: work on a copy (`.clone()`), since others still use the original"
+            + ("; take hooks off the model again." if any(isinstance(x, torch.nn.Module) for x in args) else "."),
         )
     expect(
         same(results[0], results[1]),
@@ -96,6 +97,9 @@ def same(left: Any, right: Any) -> bool:
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, torch.nn.Module) and isinstance(right, torch.nn.Module):
+        hooks = [sum(len(module._forward_hooks) for module in model.modules()) for model in (left, right)]
+        return hooks[0] == hooks[1] and same(left.state_dict(), right.state_dict())
     if callable(left) and callable(right):
         return True
     if isinstance(left, float) and isinstance(right, float) and left != left and right != right:
