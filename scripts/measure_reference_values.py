@@ -6,11 +6,13 @@
 import json
 import resource
 import sys
+from typing import Any
 
 import torch
 
-from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset
+from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES, create_induction_dataset, create_ioi_dataset
 from scripts.interp.embedded_model import NAME, SOURCE, embedded_model_folder
+from scripts.interp.induction import repeat_scores
 from scripts.interp.logits import compute_logit_diff
 from scripts.interp.models import load_model, random_weight_copy
 from scripts.interp.paths import ROOT, write_atomically
@@ -18,6 +20,7 @@ from scripts.interp.reference import REFERENCE_FILE, reference_values
 from scripts.interp.residual import get_residual_stream_norms
 
 N_PROMPTS = 32
+PERIODS, N_INDUCTION_HEADS = (20, 35, 50), 4  # of repeated random tokens
 NORMS_PROMPT = "When John and Mary went to the store, John gave a book to"
 
 
@@ -34,11 +37,21 @@ def ioi(model, templates) -> tuple[float, float]:
     return differences.mean().item(), (differences > 0).float().mean().item()
 
 
+def induction_heads(model) -> list[tuple[int, int, float]]:
+    """The N_INDUCTION_HEADS heads with the highest induction scores: (layer, head, score), averaged over PERIODS."""
+    scores = torch.stack([
+        repeat_scores(model, torch.cat(create_induction_dataset(8, period, bos_token_id=model.tokenizer.bos_token_id)), period).induction
+        for period in PERIODS
+    ]).mean(dim=0)  # fmt: skip
+    best = scores.flatten().topk(N_INDUCTION_HEADS)
+    return [(*divmod(i, scores.shape[1]), round(score, 3)) for score, i in zip(best.values.tolist(), best.indices.tolist())]
+
+
 def size_gb(folder) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e9
 
 
-def measure() -> dict[str, tuple[float, float, str]]:
+def measure() -> dict[str, tuple[Any, float, str]]:
     """Each measured entry: value, tolerance, what it is."""
     model = load_model(NAME)
     when, when_right = ioi(model, WHEN_TEMPLATES)
@@ -52,6 +65,9 @@ def measure() -> dict[str, tuple[float, float, str]]:
         "ioi_when_accuracy": (when_right, 0.05, f"share of positive logit differences, WHEN_TEMPLATES, {sentences}"),
         "ioi_textbook_logit_diff": (textbook, 0.05, f"mean logit difference, TEXTBOOK, {sentences}"),
         "ioi_textbook_accuracy": (textbook_right, 0.05, f"share of positive logit differences, TEXTBOOK, {sentences}"),
+        "induction_heads": (
+            induction_heads(model), 0.03, "layer, head and induction score on random tokens that come twice, the highest ones"
+        ),
         "largest_norm_at_bos": (norms[:, 0].max().item(), 500, f"L2 norm of resid_post, any layer, {NORMS_PROMPT!r}"),
         "largest_norm_elsewhere": (norms[:, 1:].max().item(), 50, f"the same, positions other than BOS, {NORMS_PROMPT!r}"),
         "peak_memory_gb": (peak, 0.5, "peak resident memory with the model, its cache and a random copy of it, as in Lab 1"),
@@ -70,7 +86,7 @@ def main() -> None:
     for name, (value, tolerance, what) in measure().items():
         key = f"{NAME}/{name}"
         before = entries.get(key, {}).get("value")
-        entries[key] = {"value": float(f"{value:.4g}"), "tolerance": tolerance, "model": NAME, "what": what, "source": source}
+        entries[key] = {"value": value if isinstance(value, list) else float(f"{value:.4g}"), "tolerance": tolerance, "model": NAME, "what": what, "source": source}
         print(f"{key:42} {before} -> {entries[key]['value']}")
     write_atomically(REFERENCE_FILE, json.dumps(entries, indent=1) + "\n")
 

@@ -3,6 +3,7 @@
 from scripts.interp.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
 from scripts.interp.activations import load_activations, save_activations
 from scripts.interp.attribution_patching import attribute_heads
+from scripts.interp.corpus import load_corpus
 from scripts.interp.datasets import (
     IOI_TEMPLATES,
     NAMES,
@@ -15,6 +16,7 @@ from scripts.interp.datasets import (
 from scripts.interp.figures import (
     plot_attention_heads,
     plot_attention_pattern,
+    plot_curves,
     plot_head_scores,
     plot_logit_lens,
     plot_residual_norms,
@@ -22,6 +24,7 @@ from scripts.interp.figures import (
     save_figure,
 )
 from scripts.interp.hooks import check_hooks, run_with_hooks, zero_head
+from scripts.interp.induction import next_token_losses, repeat_scores
 from scripts.interp.logits import compute_logit_diff, get_top_predictions, logit_lens
 from scripts.interp.memory import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
 from scripts.interp.models import available_models, load_model, random_weight_copy
@@ -33,6 +36,7 @@ from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.reference import reference_value
 from scripts.interp.residual import get_residual_stream_norms
 from scripts.interp.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
+from scripts.interp.toy_models import training_record
 
 __all__ = [
     "IOI_TEMPLATES",
@@ -57,16 +61,19 @@ __all__ = [
     "get_top_predictions",
     "head_direct_effects",
     "load_activations",
+    "load_corpus",
     "load_model",
     "logit_lens",
     "mean_head_outputs",
     "memory_report",
+    "next_token_losses",
     "outputs_folder",
     "patch_heads",
     "patch_stream",
     "path_patch",
     "plot_attention_heads",
     "plot_attention_pattern",
+    "plot_curves",
     "plot_head_scores",
     "plot_logit_lens",
     "plot_residual_norms",
@@ -76,6 +83,7 @@ __all__ = [
     "rank_agreement",
     "rank_correlation",
     "reference_value",
+    "repeat_scores",
     "role_positions",
     "run_circuit",
     "run_with_hooks",
@@ -83,5 +91,6 @@ __all__ = [
     "save_figure",
     "stranger_prompts",
     "token_positions",
+    "training_record",
     "zero_head",
 ]

@@ -146,6 +146,20 @@ def test_no_single_token_names_left(model):
         create_ioi_dataset(5, ["Mary", "Xanthippe", "Mnemosyne"], tokenizer=model.tokenizer)
 
 
+def test_a_small_vocabulary_bounds_the_range():
+    tokens = torch.cat(create_induction_dataset(40, 20, 1000, d_vocab=1100))
+    assert tokens.min() == 1000 and tokens.max() == 1099
+    assert torch.cat(create_induction_dataset(200, 40, d_vocab=50000)).max() > 9990
+    for i, j in zip(create_induction_dataset(3, d_vocab=50000), create_induction_dataset(3)):
+        assert torch.equal(i, j)
+    with pytest.raises(ValueError, match="goes to 1101 .* 1100 tokens"):
+        create_induction_dataset(2, 5, 1000, 1101, d_vocab=1100)
+    with pytest.raises(ValueError, match="give whole numbers"):
+        create_induction_dataset(2, 5, 1000, "1101", d_vocab=1100)
+    with pytest.raises(ValueError, match="d_vocab is 0"):
+        create_induction_dataset(d_vocab=0)
+
+
 @pytest.mark.parametrize("bos", [None, 1003])
 def test_induction_repeats_and_nothing_else(bos):
     data = create_induction_dataset(30, 20, 1000, 1024, bos_token_id=bos)

@@ -14,6 +14,7 @@ from scripts.interp.figures import (
     plot_attention_pattern,
     plot_head_scores,
     plot_logit_lens,
+    plot_curves,
     plot_residual_norms,
     plot_stream_effects,
     save_figure,
@@ -175,6 +176,23 @@ def test_residual_norms():
     assert [line.line.dash for line in figure.data] == ["dash", None, None, None, None]
     with pytest.raises(ValueError, match="norms has shape"):
         plot_residual_norms(norms.T, TOKENS)
+
+
+def test_curves_keep_their_colour_from_panel_to_panel():
+    panels = {
+        "score": {"one": ([0, 1, 2], [1.0, 2.0, 4.0]), "two": ([0, 2], [5.0, 6.0])},
+        "loss": {"two": ([0, 1], [7.0, 3.0])},
+    }
+    figure = plot_curves(panels, title="Training", x="step", y="nats")
+    lines = {(line.name, line.yaxis): line for line in figure.data}
+    assert list(lines) == [("one", "y"), ("two", "y"), ("two", "y2")]
+    assert list(lines["one", "y"].x) == [0, 1, 2] and list(lines["two", "y2"].y) == [7, 3]
+    assert lines["two", "y"].line.color == lines["two", "y2"].line.color != lines["one", "y"].line.color
+    assert [line.showlegend for line in figure.data] == [True, True, False]
+    assert [note.text for note in figure.layout.annotations] == ["score", "loss"]
+    assert figure.layout.xaxis2.title.text == "step" and figure.layout.yaxis2.title.text == "nats"
+    with pytest.raises(ValueError, match="'two' has 2 x values and 1 y values"):
+        plot_curves({"": {"two": ([0, 1], [7.0])}})
 
 
 def test_saved_pages_need_nothing_from_elsewhere(tmp_path, no_network):

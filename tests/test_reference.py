@@ -1,17 +1,20 @@
 """The reference file: its form, and that what it says was measured is still what is measured."""
 
+from typing import Optional
+
 import pytest
 
 from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES
 from scripts.interp.embedded_model import NAME
 from scripts.interp.reference import reference_value, reference_values
 from scripts.interp.residual import get_residual_stream_norms
-from scripts.measure_reference_values import NORMS_PROMPT, ioi
+from scripts.measure_reference_values import NORMS_PROMPT, induction_heads, ioi
 
 
-def within(name: str, measured: float) -> bool:
+def within(name: str, measured: float, head: Optional[int] = None) -> bool:
     entry = reference_values()[f"{NAME}/{name}"]
-    return abs(measured - entry["value"]) <= entry["tolerance"]
+    value = entry["value"] if head is None else entry["value"][head][2]
+    return abs(measured - value) <= entry["tolerance"]
 
 
 def test_every_entry_has_a_value_a_tolerance_a_model_and_a_source():
@@ -38,3 +41,9 @@ def test_residual_norms_are_still_what_is_measured(model):
     norms = get_residual_stream_norms(model, NORMS_PROMPT)
     assert within("largest_norm_at_bos", norms[:, 0].max().item())
     assert within("largest_norm_elsewhere", norms[:, 1:].max().item())
+
+
+def test_induction_heads_are_still_what_is_measured(model):
+    known, measured = reference_value(f"{NAME}/induction_heads"), induction_heads(model)
+    assert [(layer, head) for layer, head, _ in known] == [(layer, head) for layer, head, _ in measured]
+    assert all(within("induction_heads", value, i) for i, (_, _, value) in enumerate(measured))

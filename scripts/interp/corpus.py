@@ -64,11 +64,17 @@ def packed_tokens(documents: Sequence[Document], tokenizer: PreTrainedTokenizerB
 
     Raises ValueError where the documents don't fill one row, or `context` is not an integer of 2 or more.
     """
+    return pack(token_ids((document.text for document in documents), tokenizer), tokenizer.bos_token_id, context)
+
+
+def pack(texts: Iterable[list[int]], bos_token_id: Optional[int], context: int) -> Tensor:
+    """`packed_tokens` of texts whose token ids are known, without BOS."""
     if not is_integer(context) or context < 2:
         raise ValueError(f"context is {context!r}: give an integer of 2 or more, as every row starts with BOS.")
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    rows, row = [], start.copy()
-    for ids in token_ids((document.text for document in documents), tokenizer):
+    start = [] if bos_token_id is None else [bos_token_id]
+    rows, row, n_texts = [], start.copy(), 0
+    for ids in texts:
+        n_texts += 1
         if row != start:
             row += start
         while len(row) + len(ids) >= context:
@@ -78,7 +84,7 @@ def packed_tokens(documents: Sequence[Document], tokenizer: PreTrainedTokenizerB
         row += ids
     if not rows:
         raise ValueError(
-            f"{len(documents)} documents do not fill one row of {context} tokens: give more, or a smaller context."
+            f"{n_texts} documents do not fill one row of {context} tokens: give more, or a smaller context."
         )
     return torch.tensor(rows)
 

@@ -1,10 +1,11 @@
-"""Figures of the labs: attention patterns, head scores, logit lens, residual norms; and saving them as pages.
+"""Figures of the labs: attention patterns, head scores, logit lens, residual norms, curves; and saving them as pages.
 
 The figures are Plotly's, except `plot_attention_heads`, which is circuitsvis'. No page that they end up in
 loads anything from elsewhere.
 """
 
 import html
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from scripts.interp.paths import write_atomically
 SEQUENTIAL, DIVERGING = "Blues", "RdBu"
 UNDER_TEXT = ("#ffffff", "#5fa8dc")  # light enough to read a token on it
 INK = "#1f2933"
+LINES = ("#1f6fb2", "#c0392b", "#2e8b57", "#8e5bb5", "#c9822b")  # told apart by colour-blind readers, in this order
 FIRST_LINE = dict(color="#c0392b", width=3, dash="dash")
 
 
@@ -233,6 +235,38 @@ def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: Optional[st
     _style(figure, title or "Norm of the residual stream", 900, max(480, 21 * len(tokens) + 140))
     figure.update_xaxes(title="after how many layers (0: the embedding)")
     figure.update_yaxes(title="L2 norm (log scale)", type="log", dtick=1, tickformat=",~r")
+    return figure
+
+
+def plot_curves(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    title: Optional[str] = None,
+    *,
+    x: str = "",
+    y: str = "",
+) -> go.Figure:
+    """Lines over a common x axis, in one panel or in several under one another.
+
+    panels: for every panel's title, its curves by name, each a pair (x values, y values); a curve has one colour in
+        all panels. Raises ValueError for a curve whose two sequences differ in length.
+    x, y: titles of the axes
+    """
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    colours = dict(zip(names, itertools.cycle(LINES)))
+    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=list(panels))
+    for row, (panel, curves) in enumerate(panels.items(), start=1):
+        for name, (xs, ys) in curves.items():
+            if len(xs) != len(ys):
+                raise ValueError(f"The curve {name!r} has {len(xs)} x values and {len(ys)} y values: give as many of both.")
+            figure.add_scatter(
+                x=list(xs), y=list(ys), name=name, mode="lines", line=dict(color=colours[name], width=2.5),
+                legendgroup=name, showlegend=all(name not in earlier for earlier in list(panels.values())[: row - 1]),
+                row=row, col=1,
+            )  # fmt: skip
+        figure.update_yaxes(title=y, row=row, col=1)
+    figure.update_xaxes(title=x, row=len(panels), col=1)
+    _style(figure, title or "", 820, 130 + (300 if len(panels) == 1 else 190 * len(panels)))
+    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1.02, yanchor="bottom"))
     return figure
 
 
