@@ -41,7 +41,7 @@ from scripts.interp.toy_models import TOKENIZER_FOLDER, TOY_FOLDER, TOYS, load_t
 D_VOCAB = 2048
 BOS = "<|bos|>"
 STEPS, BATCH_ROWS = 16_000, 16
-WARM_UP, LEARNING_RATE, WEIGHT_DECAY, CLIP = 200, 2e-3, 0.05, 1.0
+WARM_UP, LEARNING_RATE, WEIGHT_DECAY, CLIP = 200, 3e-3, 0.01, 1.0
 CHECKPOINT_EVERY = 500
 PERIODS = (20, 35, 50)  # of the repeated random tokens that are measured on
 HELD_OUT_ROWS = 96

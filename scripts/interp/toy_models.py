@@ -22,8 +22,8 @@ TOKENIZER_FOLDER = TOY_FOLDER / "toy-tokenizer"
 
 _ATTENTION_ONLY = {
     "d_model": 256,
-    "n_heads": 8,
-    "d_head": 32,
+    "n_heads": 4,
+    "d_head": 64,
     "n_ctx": 128,
     "attn_only": True,
     "normalization_type": "LN",
