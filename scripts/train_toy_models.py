@@ -84,9 +84,9 @@ def batches(texts: list[list[int]], bos_token_id: int, context: int, seed: int, 
 def start_positions_as_sinusoids(model: TransformerBridge) -> None:
     """Give the learned positions the values of sinusoids, as large as the embeddings of tokens are.
 
-    They are trained on like every other weight. From random positions, heads need about three times as many steps before
-    they begin to attend to the previous token, since every position has to be learned by itself. Wavelengths from 4 positions to twice the
-    context. Source of the idea: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
+    They are trained on like every other weight. From random positions, heads find the previous token later,
+    since every position has to be learned by itself. Wavelengths from 4 positions to twice the context. Source of the
+    idea: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
     """
     n_ctx, d_model = model.cfg.n_ctx, model.cfg.d_model
     wavelengths = torch.logspace(math.log10(4), math.log10(2 * n_ctx), d_model // 2)
@@ -99,7 +99,7 @@ def start_positions_as_sinusoids(model: TransformerBridge) -> None:
 def losses(model: TransformerBridge, tokens: Tensor) -> Tensor:
     """Cross-entropy in nats of every next token: tokens [batch, pos] to [batch, pos - 1].
 
-    Through the engine of the patching sweeps, which does not write out attention patterns: half the time.
+    Through the engine of the patching sweeps, which does not write out attention patterns.
     """
     resid = exact.run(model, find_route(model), tokens, keep=()).resid_pre[-1]
     logits = model.unembed(model.ln_final(resid[:, :-1]))

@@ -41,16 +41,10 @@ def planted_circuit(n_key_value_heads: Optional[int] = None) -> Planted:
         normalization_type=None, positional_embedding_type="standard", architecture="TransformerLensNative",
         n_key_value_heads=n_key_value_heads, seed=0, init_weights=True,
     )  # fmt: skip
-    model = TransformerBridge.boot_native(cfg, device="cpu").requires_grad_(False)
+    model, eye, here = _blank(cfg, TOKEN, POSITION, OUT), torch.eye(N_TOKENS), torch.arange(N_TOKENS)
     clean = torch.tensor([[0, 5, 6, 1, 7, 6], [0, 2, 7, 3, 6, 6], [0, 4, 4, 5, 7, 1]])
     planted = Planted(model, PromptPairs(clean, clean.clone(), clean[:, 3].clone(), torch.tensor([2, 4, 1])))
     planted.pairs.corrupted[:, planted.source] = planted.pairs.wrong_answers
-    for parameter in model.parameters():
-        parameter.zero_()
-    eye, here = torch.eye(N_TOKENS), torch.arange(N_TOKENS)
-    model.embed.original_component.weight[:, TOKEN] = eye
-    model.pos_embed.original_component.weight[:, POSITION] = eye
-    model.unembed.original_component.weight[:, OUT] = eye
     generator = torch.Generator().manual_seed(0)
     for layer, block in enumerate(model.blocks):
         part = {name: getattr(block.attn, name).original_component.weight for name in "qkvo"}
@@ -100,13 +94,8 @@ def planted_induction() -> PlantedInduction:
         normalization_type=None, positional_embedding_type="standard", architecture="TransformerLensNative",
         seed=0, init_weights=True,
     )  # fmt: skip
-    planted = PlantedInduction(TransformerBridge.boot_native(cfg, device="cpu").requires_grad_(False))
+    planted = PlantedInduction(_blank(cfg, token, position, out))
     model, eye, here = planted.model, torch.eye(n), torch.arange(n)
-    for parameter in model.parameters():
-        parameter.zero_()
-    model.embed.original_component.weight[:, token] = eye
-    model.pos_embed.original_component.weight[:, position] = eye
-    model.unembed.original_component.weight[:, out] = eye
     generator = torch.Generator().manual_seed(0)
     for layer, block in enumerate(model.blocks):
         part = {name: getattr(block.attn, name).original_component.weight for name in "qkvo"}
@@ -124,6 +113,17 @@ def planted_induction() -> PlantedInduction:
             part["o"][writes_to, rows] = strength * eye
     model.enable_compatibility_mode(disable_warnings=True)
     return planted._replace(model=model.eval().requires_grad_(False))
+
+
+def _blank(cfg: TransformerBridgeConfig, token: slice, position: slice, out: slice) -> TransformerBridge:
+    """A model that only writes tokens and positions into their parts of the stream and reads logits from part `out`."""
+    model = TransformerBridge.boot_native(cfg, device="cpu").requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.zero_()
+    model.embed.original_component.weight[:, token] = torch.eye(cfg.d_vocab)
+    model.pos_embed.original_component.weight[:, position] = torch.eye(cfg.n_ctx)
+    model.unembed.original_component.weight[:, out] = torch.eye(cfg.d_vocab)
+    return model
 
 
 def random_attention_toy(
