@@ -70,6 +70,24 @@ def test_batches_go_on_where_they_were_and_epochs_differ():
     assert len({tuple(rows.flatten().tolist()) for rows in first}) == len(first)
 
 
+def test_a_few_rows_repeat_a_passage_of_theirs(monkeypatch):
+    rows = torch.cat([torch.zeros(400, 1, dtype=torch.long), torch.randint(1, 10_000, (400, 33))], dim=1)
+    before = rows.clone()
+    monkeypatch.setattr(training, "REPEATED", 0.25)
+    changed = training.with_repeats(rows, random.Random(0))
+    assert torch.equal(rows, before) and (changed[:, 0] == 0).all()
+    other = [i for i in range(400) if not torch.equal(changed[i], rows[i])]
+    assert 60 < len(other) < 140
+    periods = []
+    for i in other:
+        row = changed[i, 1:]
+        periods.append(next(period for period in range(1, 33) if torch.equal(row[period:], row[:-period])))
+        assert torch.equal(row[: periods[-1]], rows[i, 1 : 1 + periods[-1]])
+    assert (min(periods), max(periods)) == (8, 16) and len(set(periods)) == 9
+    monkeypatch.setattr(training, "REPEATED", 0)
+    assert torch.equal(training.with_repeats(rows, random.Random(0)), rows)
+
+
 def test_a_killed_run_ends_with_the_same_model_and_the_same_record(tiny, monkeypatch):
     model, record = run(tiny)
     losses, seen = training.losses, []
