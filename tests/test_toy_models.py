@@ -1,0 +1,82 @@
+"""The toys that ship with the project: they load, they have what Lab 3 says, and their records show how it came."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scripts.interp import toy_models
+from scripts.interp.corpus import CORPUS_FILE
+from scripts.interp.datasets import create_induction_dataset
+from scripts.interp.embedded_model import ModelUnavailable
+from scripts.interp.induction import next_token_losses, repeat_scores
+from scripts.interp.models import available_models, load_model, random_weight_copy
+from scripts.interp.toy_models import TOY_FOLDER, TOYS, load_toy_tokenizer, training_record
+from scripts.train_toy_models import model_card, start_positions_as_sinusoids
+
+PERIOD = 40  # none of those that were measured during training
+
+
+@pytest.fixture(scope="module", params=["toy-attn-1l", "toy-attn-2l"])
+def toy(request):
+    return load_model(request.param)
+
+
+def repeats(model, period=PERIOD):
+    rows = create_induction_dataset(16, period, d_vocab=model.cfg.d_vocab, bos_token_id=model.tokenizer.bos_token_id, seed=5)
+    return torch.cat(rows)
+
+
+def test_induction_needs_two_layers(toy):
+    scores = repeat_scores(toy, repeats(toy), PERIOD)
+    losses = next_token_losses(toy, repeats(toy))
+    gain = (losses[:, :PERIOD].mean() - losses[:, PERIOD + 1 :].mean()).item()
+    if toy.cfg.n_layers == 1:
+        assert scores.induction.max() < 0.2 and gain < 1
+    else:
+        assert scores.induction.max() >= 0.6 and scores.induction[0].max() < 0.2 and gain > 2
+        assert scores.previous_token[0].max() > 0.4
+    null = random_weight_copy(toy)
+    start_positions_as_sinusoids(null)  # as training started
+    assert max(score.max() for score in repeat_scores(null, repeats(toy), PERIOD)) < 0.1
+
+
+def test_it_is_a_language_model(toy):
+    text = toy.to_tokens("The woman opened the door of the house and saw that the")
+    assert text[0, 0] == toy.tokenizer.bos_token_id == 0
+    assert next_token_losses(toy, text).mean() < 5 < torch.tensor(float(toy.cfg.d_vocab)).log()
+
+
+@pytest.mark.parametrize("name", list(TOYS))
+def test_the_record_belongs_to_the_model(name):
+    record = training_record(name)
+    steps, last = record["steps"], record["steps"][-1]
+    assert record["settings"]["config"] == TOYS[name] and record["settings"]["name"] == name
+    assert len(steps) >= 40 and [row["step"] for row in steps] == sorted({row["step"] for row in steps})
+    assert last["step"] == record["settings"]["steps"]
+    scores = [repeat_scores(load_model(name), repeats(load_model(name), period), period).induction for period in (20, 35, 50)]
+    assert torch.allclose(torch.stack(scores).mean(dim=0), torch.tensor(last["induction"]), atol=0.05)
+    n_parameters = sum(weight.numel() for weight in load_file(TOY_FOLDER / name / "model.safetensors").values())
+    assert (TOY_FOLDER / name / "README.md").read_text() == model_card(name, record, n_parameters)
+    assert sum(file.stat().st_size for file in (TOY_FOLDER / name).iterdir()) < 6e6
+
+
+def test_the_phase_change_is_in_the_record_of_two_layers_only():
+    best = {name: [max(map(max, row["induction"])) for row in training_record(name)["steps"]] for name in TOYS}
+    gain = {name: training_record(name)["steps"][-1]["in_context_score"] for name in TOYS}
+    assert max(best["toy-attn-1l"]) < 0.2 and best["toy-attn-2l"][0] < 0.05 and best["toy-attn-2l"][-1] >= 0.6
+    assert gain["toy-attn-2l"] < gain["toy-attn-1l"] - 0.1
+
+
+def test_the_tokenizer_was_trained_on_the_corpus():
+    tokenizer = load_toy_tokenizer()
+    text = "def sort(items):\n\treturn sorted(items)  # é — 你好"
+    assert tokenizer.decode(tokenizer(text).input_ids) == text and CORPUS_FILE.is_file()
+    assert len(tokenizer(" because the people").input_ids) == 3
+
+
+def test_a_toy_that_is_not_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy_models, "TOY_FOLDER", tmp_path)
+    monkeypatch.setattr("scripts.interp.models.TOY_FOLDER", tmp_path)
+    with pytest.raises(ModelUnavailable, match="toy-attn-2l is not whole .* scripts.train_toy_models toy-attn-2l"):
+        load_model("toy-attn-2l")
+    assert not dict(((entry.name, here) for entry, here in available_models()))["toy-attn-2l"]
