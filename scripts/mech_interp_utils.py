@@ -3,7 +3,7 @@
 from scripts.interp.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
 from scripts.interp.activations import load_activations, save_activations
 from scripts.interp.attribution_patching import attribute_heads
-from scripts.interp.corpus import load_corpus
+from scripts.interp.corpus import library_documentation, load_corpus, packed_tokens
 from scripts.interp.datasets import (
     IOI_TEMPLATES,
     NAMES,
@@ -13,6 +13,9 @@ from scripts.interp.datasets import (
     create_ioi_dataset,
     stranger_prompts,
 )
+from scripts.interp.dictionaries import match_directions, planted_dictionary
+from scripts.interp.feature_figures import feature_page, plot_directions, show_contexts
+from scripts.interp.features import load_contexts, sae_latents
 from scripts.interp.figures import (
     plot_attention_heads,
     plot_attention_pattern,
@@ -35,7 +38,12 @@ from scripts.interp.positions import role_positions, token_positions
 from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.reference import reference_value
 from scripts.interp.residual import get_residual_stream_norms
+from scripts.interp.sae_activations import hook_activations, kept_positions, special_tokens
+from scripts.interp.sae_evaluation import evaluate_sae
+from scripts.interp.saes import load_sae
 from scripts.interp.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
+from scripts.interp.steering import add_direction, clamp_feature, generate
+from scripts.interp.superposition import feature_dimensionality, train_superposition
 from scripts.interp.toy_models import training_record
 
 __all__ = [
@@ -45,6 +53,7 @@ __all__ = [
     "TEXTBOOK",
     "WHEN_TEMPLATES",
     "ablate_heads",
+    "add_direction",
     "attribute_heads",
     "available_models",
     "bootstrap_interval",
@@ -52,28 +61,42 @@ __all__ = [
     "cache_filter",
     "cache_megabytes",
     "check_hooks",
+    "clamp_feature",
     "compute_logit_diff",
     "cpu_hooks",
     "create_induction_dataset",
     "create_ioi_dataset",
+    "evaluate_sae",
+    "feature_dimensionality",
+    "feature_page",
     "free_memory",
+    "generate",
     "get_residual_stream_norms",
     "get_top_predictions",
     "head_direct_effects",
+    "hook_activations",
+    "kept_positions",
+    "library_documentation",
     "load_activations",
+    "load_contexts",
     "load_corpus",
     "load_model",
+    "load_sae",
     "logit_lens",
+    "match_directions",
     "mean_head_outputs",
     "memory_report",
     "next_token_losses",
     "outputs_folder",
+    "packed_tokens",
     "patch_heads",
     "patch_stream",
     "path_patch",
+    "planted_dictionary",
     "plot_attention_heads",
     "plot_attention_pattern",
     "plot_curves",
+    "plot_directions",
     "plot_head_scores",
     "plot_logit_lens",
     "plot_residual_norms",
@@ -87,10 +110,14 @@ __all__ = [
     "role_positions",
     "run_circuit",
     "run_with_hooks",
+    "sae_latents",
     "save_activations",
     "save_figure",
+    "show_contexts",
+    "special_tokens",
     "stranger_prompts",
     "token_positions",
+    "train_superposition",
     "training_record",
     "zero_head",
 ]

@@ -16,7 +16,15 @@ from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from scripts import sample_corpus
-from scripts.interp.corpus import CORPUS_FILE, Document, documents_as_bytes, load_corpus, packed_tokens, split_of
+from scripts.interp.corpus import (
+    CORPUS_FILE,
+    Document,
+    documents_as_bytes,
+    library_documentation,
+    load_corpus,
+    packed_tokens,
+    split_of,
+)
 from scripts.sample_corpus import (
     FILLERS,
     OPENINGS,
@@ -304,6 +312,15 @@ def test_splits_divide_the_corpus_whatever_else_is_in_it(tmp_path):
     for others in (documents[::-1], documents[500:], [*documents, ODD, Document("poem", "O!")]):
         for name, part in splits(others).items():
             assert set(part) & set(documents) == set(whole[name]) & set(others)
+
+
+def test_documentation_of_the_library_is_other_text_and_always_the_same():
+    documents = library_documentation()
+    texts = [document.text for document in documents]
+    assert len(texts) > 100 and len(set(texts)) == len(texts) and min(map(len, texts)) >= 300
+    assert any(text.startswith("Create a new thread-local") or "ArgumentParser" in text for text in texts)
+    assert not set(texts) & {document.text for document in load_corpus()} and library_documentation() == documents
+    assert len(library_documentation(shortest=2000)) < len(texts)
 
 
 def test_the_split_of_a_text_never_changes():

@@ -4,6 +4,8 @@
 """
 
 import hashlib
+import importlib
+import inspect
 import json
 import lzma
 from collections.abc import Iterable, Sequence
@@ -18,6 +20,11 @@ from scripts.interp.inputs import is_integer
 from scripts.interp.paths import ROOT
 
 CORPUS_FILE = ROOT / "data" / "corpus.jsonl.xz"
+LIBRARY = (
+    "argparse collections csv datetime decimal difflib doctest fractions functools heapq html.parser http.cookiejar json "
+    "logging mailbox os pathlib pickle random re shutil statistics string subprocess tempfile textwrap threading "
+    "timeit unittest urllib.parse urllib.request xml.etree.ElementTree zipfile"
+).split()  # modules of Python whose documentation `library_documentation` gives
 SPLITS = {"train": 90, "validation": 5, "test": 5}  # percent of the documents
 
 
@@ -52,6 +59,27 @@ def split_of(text: str) -> str:
             return split
         percent -= share
     raise AssertionError("the shares of the splits do not add up to 100")
+
+
+def library_documentation(shortest: int = 300) -> list[Document]:
+    """Documentation of Python's own library: text that no model of this project wrote or was trained on here.
+
+    The docstrings of modules, classes and functions with `shortest` characters or more, in alphabetical order of their
+    names. They differ a little between versions of Python.
+    """
+    texts: dict[str, str] = {}
+    for name in LIBRARY:
+        module = importlib.import_module(name)
+        parts = [(name, module)] + [
+            (f"{name}.{part}", thing)
+            for part, thing in vars(module).items()
+            if not part.startswith("_") and inspect.isroutine(thing) | inspect.isclass(thing) and thing.__module__ == name
+        ]
+        for full_name, part in parts:
+            text = inspect.getdoc(part) or ""
+            if len(text) >= shortest and text not in texts.values():
+                texts[full_name] = text
+    return [Document("documentation", texts[name]) for name in sorted(texts)]
 
 
 def packed_tokens(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, context: int) -> Tensor:

@@ -1,0 +1,47 @@
+"""Planted dictionaries: activations made of known features, and how much of them a dictionary has found."""
+
+from typing import NamedTuple
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+
+class PlantedDictionary(NamedTuple):
+    """Activations that are known to be sums of a few directions."""
+
+    x: Tensor  # activations, [n, d_in]
+    coefficients: Tensor  # how strongly each feature is present, zero mostly, never negative, [n, n_features]
+    directions: Tensor  # of unit norm, neither orthogonal nor a basis, [n_features, d_in]
+    bias: Tensor  # in every activation, [d_in]
+
+
+def planted_dictionary(
+    n: int, n_features: int = 40, d_in: int = 20, present: float = 2.0, noise: float = 0.01, seed: int = 0
+) -> PlantedDictionary:
+    """n activations x = coefficients @ directions + bias + noise, with `present` of the features in each on average."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(n_features, d_in, generator=generator)
+    directions /= directions.norm(dim=1, keepdim=True)
+    is_present = torch.rand(n, n_features, generator=generator) < present / n_features
+    coefficients = is_present * (1 + torch.rand(n, n_features, generator=generator))
+    bias = torch.randn(d_in, generator=generator)
+    x = coefficients @ directions + bias + noise * torch.randn(n, d_in, generator=generator)
+    return PlantedDictionary(x, coefficients, directions, bias)
+
+
+def match_directions(found: Tensor, planted: Tensor) -> tuple[Tensor, Tensor]:
+    """For each planted direction, one row of `found`, no row twice, so that the sum of their cosines is largest.
+
+    found: [n_found, d_in], at least as many as planted; planted: [n_planted, d_in]
+    Returns the rows' numbers and the cosines, [n_planted] each. Negative directions do not match.
+    """
+    if found.shape[1:] != planted.shape[1:] or len(found) < len(planted):
+        raise ValueError(
+            f"{tuple(found.shape)} directions were found for {tuple(planted.shape)} planted ones: give [n, d_in] each, of the same "
+            "d_in and no fewer found."
+        )
+    unit = [rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12) for rows in (found.detach().float(), planted.float())]
+    cosines = unit[1] @ unit[0].T
+    rows, columns = linear_sum_assignment(-cosines.cpu().numpy())
+    return torch.as_tensor(columns), cosines[rows, columns]

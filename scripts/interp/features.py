@@ -1,0 +1,92 @@
+"""Features of a sparse autoencoder on text: where they are active, and the contexts that activate them most."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.paths import write_atomically
+from scripts.interp.progress import progress_bar
+from scripts.interp.sae_activations import hook_activations, kept_positions, special_tokens
+
+if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
+    from sae_lens import SAE
+
+BATCH_ROWS = 8
+BEFORE, AFTER = 12, 4  # tokens of a context, around the one where the feature is strongest
+
+
+class TopContexts(NamedTuple):
+    """For every feature the contexts in which it is strongest, one a row of text, strongest first."""
+
+    tokens: Tensor  # token ids, [d_sae, n_contexts, BEFORE + 1 + AFTER]; BOS where the row of text begins or ends
+    activations: Tensor  # of the feature at these tokens, the same shape; the strongest is at index BEFORE
+    frequency: Tensor  # share of the tokens at which the feature is above zero, [d_sae]
+    n_tokens: int  # that were looked at
+
+
+def sae_latents(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> Tensor:
+    """What every latent is at every position, [batch, pos, d_sae]; zero at positions the SAE was not trained for.
+
+    tokens: [batch, pos], each row starting with BOS
+    """
+    name, limit = sae.cfg.metadata.hook_name, sae.cfg.metadata.norm_limit
+    x = hook_activations(model, tokens, [name])[name]
+    kept = kept_positions(x, torch.isin(tokens, special_tokens(model)), float("inf") if limit is None else limit)
+    with torch.no_grad():
+        return sae.encode(x) * kept[..., None]
+
+
+def top_contexts(model: TransformerBridge, sae: "SAE", rows: Tensor, n_contexts: int = 8) -> TopContexts:
+    """Look at all features on rows of text [n_rows, pos]. Takes one run of the model up to the SAE's layer."""
+    d_sae, window = sae.cfg.d_sae, torch.arange(-BEFORE, AFTER + 1)
+    bos = model.tokenizer.bos_token_id
+    best = torch.full((d_sae, n_contexts), -1.0)
+    tokens = torch.full((d_sae, n_contexts, len(window)), bos)
+    activations = torch.zeros(d_sae, n_contexts, len(window))
+    n_active, n_tokens = torch.zeros(d_sae), 0
+    with progress_bar(len(rows), "contexts") as bar:
+        for batch in rows.split(BATCH_ROWS):
+            for row, latents in zip(batch, sae_latents(model, sae, batch)):
+                n_active += (latents > 0).sum(dim=0)
+                n_tokens += len(row)
+                value, place = latents.max(dim=0)  # [d_sae]
+                at = place[:, None] + window  # [d_sae, window]
+                inside = (at >= 0) & (at < len(row))
+                at = at.clamp(0, len(row) - 1)
+                here = torch.where(inside, latents.T.gather(1, at), 0.0)
+                best, order = torch.cat([best, value[:, None]], dim=1).topk(n_contexts, dim=1)
+                activations = _with(activations, here, order)
+                tokens = _with(tokens, torch.where(inside, row[at], bos), order)
+            bar.update(len(batch))
+    return TopContexts(tokens, activations, n_active / n_tokens, n_tokens)
+
+
+def _with(kept: Tensor, new: Tensor, order: Tensor) -> Tensor:
+    """Contexts [d_sae, n_contexts, window] and one more [d_sae, window], in an order [d_sae, n_contexts]."""
+    together = torch.cat([kept, new[:, None]], dim=1)
+    return together.gather(1, order[..., None].expand(-1, -1, together.shape[-1]))
+
+
+def save_contexts(path: Path, contexts: TopContexts) -> None:
+    """Write contexts as safetensors: ids in 16 bits, activations in half precision."""
+    if contexts.tokens.max() >= 2**16:
+        raise ValueError(f"A token id is {contexts.tokens.max().item()}: this file holds ids below {2**16}.")
+    content = {
+        "tokens": contexts.tokens.to(torch.uint16), "activations": contexts.activations.half(),
+        "frequency": contexts.frequency, "n_tokens": torch.tensor(contexts.n_tokens),
+    }  # fmt: skip
+    write_atomically(path, save({name: value.contiguous() for name, value in content.items()}))
+
+
+def load_contexts(path: Path) -> TopContexts:
+    """Read what `save_contexts` wrote."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There are no contexts at {path}: restore the file; `python -m scripts.train_sae` makes it.")
+    content = load_file(path)
+    return TopContexts(
+        content["tokens"].long(), content["activations"].float(), content["frequency"], int(content["n_tokens"])
+    )

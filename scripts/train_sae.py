@@ -1,0 +1,322 @@
+"""Train a sparse autoencoder on one hook point of a model; a killed run goes on where it was.
+
+    python -m scripts.train_sae --sweep 9 12 15 18 21          # small SAEs, to choose a layer
+    python -m scripts.train_sae blocks.15.hook_resid_post       # the one that Lab 4 loads
+
+The corpus's training split goes through the model once, and its activations stay on disk; the SAE takes several passes
+over them, each in another order. sae-lens trains and saves, so `SAE.load_from_disk` opens the result. It is judged on the
+test split and on documentation of the Python library, never on the training split; the strongest contexts of every
+feature come from the validation split.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+import sae_lens
+import torch
+from sae_lens import (
+    SAE,
+    BatchTopKTrainingSAEConfig,
+    GatedTrainingSAEConfig,
+    JumpReLUTrainingSAEConfig,
+    StandardTrainingSAEConfig,
+    TopKTrainingSAEConfig,
+    TrainingSAE,
+)
+from sae_lens.config import SAETrainerConfig
+from sae_lens.registry import get_sae_training_class
+from sae_lens.training.sae_trainer import SAETrainer
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from scripts.interp.corpus import library_documentation, load_corpus, packed_tokens
+from scripts.interp.features import save_contexts, top_contexts
+from scripts.interp.models import EMBEDDED, load_model
+from scripts.interp.paths import outputs_folder, write_atomically
+from scripts.interp.sae_activations import StoredActivations, shuffled_batches, store_activations
+from scripts.interp.sae_evaluation import evaluate_sae
+from scripts.interp.saes import SAE_FOLDER, load_sae
+
+CONTEXT = 256  # tokens in a row of text
+CHECKPOINT_EVERY, RECORD_EVERY = 200, 50  # steps
+SPLICED_ROWS = 40  # of held-out text, on which cross-entropy is measured
+
+
+class Settings(NamedTuple):
+    """What a run is; two runs with equal settings give the same SAE."""
+
+    model: str
+    hook_name: str
+    architecture: str = "batchtopk"
+    width: int = 8  # latents per dimension of the activation
+    k: int = 60  # latents above zero per token, where the architecture sets it
+    sparsity: float = 1.0  # weight of the sparsity loss, where it does not
+    tokens: int = 0  # of the training split; 0 is all of them
+    passes: float = 4.0
+    batch: int = 2048
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
+    """The sae-lens configuration of one of the architectures. Raises ValueError for another."""
+    shared = {"d_in": d_in, "d_sae": settings.width * d_in, "normalize_activations": "expected_average_only_in"}
+    warm_up = steps // 10
+    makers = {
+        "batchtopk": lambda: BatchTopKTrainingSAEConfig(**shared, k=settings.k),
+        "topk": lambda: TopKTrainingSAEConfig(**shared, k=settings.k, use_sparse_activations=False),
+        "standard": lambda: StandardTrainingSAEConfig(**shared, l1_coefficient=settings.sparsity, l1_warm_up_steps=warm_up),
+        "gated": lambda: GatedTrainingSAEConfig(**shared, l1_coefficient=settings.sparsity, l1_warm_up_steps=warm_up),
+        "jumprelu": lambda: JumpReLUTrainingSAEConfig(**shared, l0_coefficient=settings.sparsity, l0_warm_up_steps=warm_up),
+    }  # fmt: skip
+    if settings.architecture not in makers:
+        raise ValueError(f"There is no architecture {settings.architecture!r}: give one of {', '.join(makers)}.")
+    return makers[settings.architecture]()
+
+
+def train(settings: Settings, activations: StoredActivations, work: Path, progress: bool) -> tuple[TrainingSAE, dict[str, Any]]:
+    """Train an SAE on stored activations, from the last checkpoint in `work` if there is one.
+
+    Returns it, with the scale of the activations folded in, and a record of the run.
+    """
+    values = activations.values
+    d_in, per_pass = values.shape[1], len(values) // settings.batch
+    steps = round(settings.passes * per_pass)
+    if steps < 1:
+        raise ValueError(f"{len(values)} tokens do not fill one batch of {settings.batch}: give more, or a smaller batch.")
+    torch.manual_seed(settings.seed)
+    config = sae_config(settings, d_in, steps)
+    sae = get_sae_training_class(settings.architecture)[0](config)
+    trainer = SAETrainer(
+        SAETrainerConfig(
+            total_training_samples=steps * settings.batch, train_batch_size_samples=settings.batch,
+            lr=settings.learning_rate, lr_end=settings.learning_rate / 10, lr_warm_up_steps=steps // 20, lr_decay_steps=steps // 3,
+            dead_feature_window=max(10, steps // 20), feature_sampling_window=steps + 1,
+        ),
+        sae, iter(()),
+    )  # fmt: skip
+    sample = next(shuffled_batches(values, min(len(values), 20_000), settings.seed))
+    trainer.activation_scaler.scaling_factor = math.sqrt(d_in) / sample.norm(dim=-1).mean().item()
+    with torch.no_grad():  # the mean is what an SAE without any latent should give
+        sae.b_dec.copy_(sample.mean(dim=0) * trainer.activation_scaler.scaling_factor)
+
+    step, seconds, record, running = 0, 0.0, [], []
+    name = hashlib.sha256(json.dumps(settings._asdict()).encode()).hexdigest()[:12]
+    checkpoints = sorted(work.glob(f"{name}-*[0-9]"))
+    if checkpoints:
+        state = json.loads((checkpoints[-1] / "record.json").read_text())
+        sae.load_state_dict(load_file(checkpoints[-1] / "sae.safetensors"))
+        trainer.load_trainer_state(checkpoints[-1])
+        step, seconds, record, running = (state[key] for key in ("step", "seconds", "record", "running"))
+
+    began, data = time.monotonic(), shuffled_batches(values, settings.batch, settings.seed, step)
+    with tqdm(total=steps, initial=step, desc=settings.hook_name, disable=not progress) as bar:
+        while step < steps:
+            trainer.n_training_steps = step
+            output = trainer.step(next(data))
+            step += 1
+            loss = output.losses["mse_loss"].item()
+            if not math.isfinite(loss):
+                raise ValueError(f"The loss is {loss} at step {step}: give a lower --learning-rate.")
+            centred = output.sae_in - output.sae_in.mean(dim=0)
+            running.append((loss / centred.square().sum(dim=-1).mean().item(), (output.feature_acts > 0).sum(dim=-1).float().mean().item()))
+            bar.update()
+            if step % RECORD_EVERY == 0 or step == steps:
+                fvu, l0 = (sum(column) / len(column) for column in zip(*running))
+                running = []
+                dead = trainer.dead_neurons.float().mean().item()
+                record.append({"step": step, "fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(dead, 4)})
+                bar.set_postfix(fvu=record[-1]["fvu"], l0=record[-1]["l0"], dead=record[-1]["dead"])
+                if not progress:
+                    print(f"{settings.hook_name}, step {step} of {steps}: {record[-1]}", flush=True)
+            if step % CHECKPOINT_EVERY == 0:
+                now = time.monotonic()
+                seconds, began = seconds + now - began, now
+                checkpoint = work / f"{name}-{step:08}"
+                new = work / f"{name}.new"  # becomes a checkpoint when it is whole
+                shutil.rmtree(new, ignore_errors=True)
+                new.mkdir(parents=True)
+                trainer.n_training_steps = step
+                trainer.save_trainer_state(new)
+                save_file(sae.state_dict(), new / "sae.safetensors")
+                state = {"step": step, "seconds": seconds, "record": record, "running": running}
+                (new / "record.json").write_text(json.dumps(state))
+                new.rename(checkpoint)
+                for old in set(work.glob(f"{name}-*[0-9]")) - {checkpoint}:
+                    shutil.rmtree(old)
+    sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
+    return sae, {
+        "settings": settings._asdict(),
+        "tokens": len(values),
+        "tokens_special": activations.n_special,
+        "tokens_massive": activations.n_massive,
+        "norm_limit": activations.norm_limit,
+        "steps": steps,
+        "seconds": round(seconds + time.monotonic() - began),
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {"torch": torch.__version__, "sae_lens": sae_lens.__version__},
+        "curve": record,
+    }
+
+
+def save_in_half_precision(sae: TrainingSAE, settings: Settings, limit: float, folder: Path) -> None:
+    """Write the SAE in sae-lens' folder format; weights in half precision, to be computed with in single."""
+    metadata = sae.cfg.metadata
+    metadata.model_name, metadata.hook_name = settings.model, settings.hook_name
+    metadata.prepend_bos, metadata.context_size, metadata.norm_limit = True, CONTEXT, limit
+    with torch.no_grad():
+        sae.save_inference_model(folder)
+    weights = {name: value.half() for name, value in load_file(folder / "sae_weights.safetensors").items()}
+    config = json.loads((folder / "cfg.json").read_text()) | {"dtype": "float32", "device": "cpu"}
+    save_file(weights, folder / "sae_weights.safetensors")
+    write_atomically(folder / "cfg.json", json.dumps(config, indent=1) + "\n")
+
+
+def train_and_judge(
+    settings: Settings, model: Any, activations: StoredActivations, folder: Path, n_rows: Optional[int] = None
+) -> dict[str, Any]:
+    """Train, save to `folder`, judge what was saved; write metrics.json and a model card. Returns what metrics.json holds.
+
+    n_rows: of held-out text for FVU, L0 and dead latents; None is all
+    """
+    sae, record = train(settings, activations, outputs_folder("saes"), progress=sys.stderr.isatty())
+    limit = activations.norm_limit
+    save_in_half_precision(sae, settings, limit, folder)
+    single = outputs_folder("saes") / f"single-precision-{folder.name}"
+    with torch.no_grad():
+        sae.save_inference_model(single)
+    texts = {"test": load_corpus("test"), "library": library_documentation()}
+    rows = {name: packed_tokens(documents, model.tokenizer, CONTEXT)[:n_rows] for name, documents in texts.items()}
+
+    def judge(saved: Path, name: str, n_rows: Optional[int] = None) -> dict[str, Any]:
+        mine = rows[name][:n_rows]
+        return evaluate_sae(model, SAE.load_from_disk(saved), settings.hook_name, mine, limit, min(len(mine), SPLICED_ROWS))._asdict()
+
+    result = {
+        **record,
+        "held_out": {name: judge(folder, name) for name in rows},
+        "precision": {name: judge(saved, "test", SPLICED_ROWS) for name, saved in (("single", single), ("half", folder))},
+    }
+    write_atomically(folder / "metrics.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(folder / "README.md", model_card(folder.name, result))
+    return result
+
+
+def model_card(name: str, result: dict[str, Any]) -> str:
+    """What the SAE is, how it was made, how good it is; every number from the result."""
+    settings = Settings(**result["settings"])
+
+    def row(what: str, key: str) -> str:
+        cells = []
+        for metrics in result["held_out"].values():
+            value = metrics[key]
+            cells.append(f"{value:.3f}" if isinstance(value, float) else "{:.3f} [{:.3f}, {:.3f}]".format(*value) if isinstance(value, (list, tuple)) else f"{value:,}")
+        return f"| {what} | {' | '.join(cells)} |\n"
+
+    table = "".join(
+        row(what, key)
+        for what, key in {
+            "cross-entropy recovered, against mean ablation": "recovered_mean",
+            "cross-entropy recovered, against zero ablation": "recovered_zero",
+            "fraction of variance unexplained": "fvu",
+            "L0": "l0",
+            "share of latents that are above zero on no token": "dead_fraction",
+            "cross-entropy, model untouched (nats)": "ce_clean",
+            "cross-entropy, SAE spliced in": "ce_spliced",
+            "cross-entropy, mean ablation": "ce_mean",
+            "cross-entropy, zero ablation": "ce_zero",
+            "tokens for FVU, L0 and dead latents": "n_tokens",
+            "tokens left out: special": "n_special",
+            "tokens left out: norm": "n_massive",
+            "tokens whose cross-entropy was measured": "n_predicted",
+        }.items()
+    )
+    seen = result["steps"] * settings.batch
+    lost = {key: abs(result["precision"]["half"][key][0] - result["precision"]["single"][key][0]) for key in ("fvu", "recovered_mean")}
+    return f"""# {name}
+
+A sparse autoencoder ({settings.architecture}) for `{settings.hook_name}` of {settings.model}, trained by this project for its lab on
+features. `SAE.load_from_disk` of sae-lens {result['versions']['sae_lens']} opens this folder.
+
+- **Data**: {result['tokens']:,} activations of the training split of `data/corpus.jsonl.xz`, which the model wrote itself, in rows of
+  {CONTEXT} tokens that start with BOS; {settings.passes:g} passes, each in another order. Left out: {result['tokens_special']:,} special tokens and
+  {result['tokens_massive']:,} tokens with a norm above {result['norm_limit']:.0f}, ten times the median.
+- **Training**: {result['steps']:,} steps of {settings.batch:,} tokens ({seen:,} in all), width {settings.width}×, k {settings.k}, learning rate
+  {settings.learning_rate:g} with warm-up and decay, seed {settings.seed}; {result['seconds'] / 60:.0f} minutes with {result['threads']} thread(s) on
+  {result['machine']}, torch {result['versions']['torch']}. `python -m scripts.train_sae {settings.hook_name}` does it again.
+- **Stored** in half precision, computed with in single: that changes the fraction of variance unexplained by {lost['fvu']:.1e} and
+  the share of cross-entropy recovered by {lost['recovered_mean']:.1e}. `metrics.json` has the training curve and what follows.
+
+Judged on text that it was not trained on, with 95 % intervals over rows of text: the corpus's test split, and documentation of
+the Python library, which the model did not write. Positions that were left out keep their activations.
+
+| | test split | library documentation |
+|---|---|---|
+{table}
+Licence: as the project's.
+"""
+
+
+def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budget_gb: float) -> list[dict[str, Any]]:
+    """A small SAE for every layer's resid_post, trained and judged alike. Returns what sweep.json holds."""
+    hooks = [f"blocks.{layer}.hook_resid_post" for layer in layers]
+    stored = store_activations(model, hooks, rows, outputs_folder("activations") / "sweep", budget_gb)
+    results = []
+    for hook_name in hooks:
+        mine = settings._replace(hook_name=hook_name)
+        result = train_and_judge(mine, model, stored[hook_name], outputs_folder("saes") / f"sweep-{hook_name}", SPLICED_ROWS)
+        results.append(result)
+        test = result["held_out"]["test"]
+        print(f"{hook_name}: recovered {test['recovered_mean'][0]:.3f} (mean), {test['recovered_zero'][0]:.3f} (zero), FVU {test['fvu'][0]:.3f}, "
+              f"L0 {test['l0'][0]:.1f}, dead {test['dead_fraction']:.3f}", flush=True)
+    write_atomically(SAE_FOLDER / f"{settings.model}-sweep.json", json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def main(arguments: Optional[list[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_sae", description=__doc__.splitlines()[0])
+    parser.add_argument("hook_name", nargs="?", help="for example blocks.15.hook_resid_post")
+    parser.add_argument("--sweep", nargs="+", type=int, metavar="LAYER", help="train a small SAE for resid_post of each layer instead")
+    parser.add_argument("--model", default=EMBEDDED, help="as load_model knows it (%(default)s)")
+    for field, default in Settings._field_defaults.items():
+        parser.add_argument(f"--{field.replace('_', '-')}", type=type(default), default=default, help="(%(default)s)")
+    parser.add_argument("--budget-gb", type=float, default=4.0, help="disk space for activations (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
+    options = parser.parse_args(arguments)
+    if bool(options.hook_name) == bool(options.sweep):
+        parser.error("give a hook point, or layers to --sweep")
+    torch.set_num_threads(options.threads)
+    settings = Settings(**{field: getattr(options, field) for field in Settings._fields})
+    try:
+        sae_config(settings, d_in=1, steps=1)  # a wrong architecture is found before hours of work
+        model = load_model(options.model)
+        rows = packed_tokens(load_corpus("train"), model.tokenizer, CONTEXT)
+        if settings.tokens:
+            rows = rows[: max(1, settings.tokens // CONTEXT)]
+        if options.sweep:
+            sweep(options.sweep, settings, model, rows, options.budget_gb)
+        else:
+            name = f"{settings.model}-{settings.hook_name}"
+            stored = store_activations(model, [settings.hook_name], rows, outputs_folder("activations") / name, options.budget_gb)
+            train_and_judge(settings, model, stored[settings.hook_name], SAE_FOLDER / name)
+            held_out = packed_tokens(load_corpus("validation"), model.tokenizer, CONTEXT)
+            contexts = top_contexts(model, load_sae(model, SAE_FOLDER / name), held_out)
+            save_contexts(SAE_FOLDER / name / "contexts.safetensors", contexts)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

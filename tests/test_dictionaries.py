@@ -1,0 +1,34 @@
+"""Planted dictionaries and their matching."""
+
+import pytest
+import torch
+
+from scripts.interp.dictionaries import match_directions, planted_dictionary
+
+
+def test_activations_are_sums_of_few_directions():
+    planted = planted_dictionary(3000, n_features=40, d_in=20, noise=0)
+    assert torch.allclose(planted.x, planted.coefficients @ planted.directions + planted.bias, atol=1e-5)
+    assert torch.allclose(planted.directions.norm(dim=1), torch.ones(40)) and planted.bias.norm() > 1
+    gram = planted.directions @ planted.directions.T - torch.eye(40)
+    assert gram.abs().max() > 0.3  # not orthogonal
+    assert (planted.coefficients > 0).float().sum(dim=1).mean() == pytest.approx(2, abs=0.1) and planted.coefficients.min() == 0
+    assert torch.equal(planted_dictionary(10, seed=3).x, planted_dictionary(10, seed=3).x)
+    assert not torch.equal(planted_dictionary(10, seed=3).x, planted_dictionary(10, seed=4).x)
+
+
+def test_matching_is_one_to_one_and_blind_to_order_and_length():
+    planted = planted_dictionary(1).directions
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(7, 20, generator=torch.Generator().manual_seed(1))
+    rows, cosines = match_directions(torch.cat([noise, 3 * planted[order]]), planted)
+    assert torch.allclose(cosines, torch.ones(40), atol=1e-5) and torch.equal(order[rows - 7], torch.arange(40))
+    rows, cosines = match_directions(torch.cat([planted[:1]] * 40), planted)  # one direction, forty times
+    assert len(set(rows.tolist())) == 40 and (cosines > 0.99).sum() == 1
+    assert match_directions(-planted, planted)[1].mean() < 0.5
+    assert match_directions(torch.randn(40, 20, generator=torch.Generator().manual_seed(2)), planted)[1].mean() < 0.7
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match=r"\(3, 5\) directions were found for \(4, 5\)"):
+        match_directions(torch.ones(3, 5), torch.ones(4, 5))

@@ -1,0 +1,110 @@
+"""Activations for SAEs: which positions are kept, what lies on disk, resuming, batches."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from scripts.interp import sae_activations
+from scripts.interp.corpus import load_corpus, packed_tokens
+from scripts.interp.models import load_model
+from scripts.interp.sae_activations import (
+    hook_activations,
+    kept_positions,
+    layer_of,
+    norm_limit,
+    shuffled_batches,
+    special_tokens,
+    store_activations,
+)
+
+HOOKS = ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_post"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("toy-attn-2l")
+
+
+@pytest.fixture(scope="module")
+def rows(model):
+    return packed_tokens(load_corpus("validation")[:30], model.tokenizer, 64)[:37]
+
+
+def test_special_tokens_and_massive_ones_are_left_out():
+    x = torch.ones(2, 4, 3)
+    x[0, 2], x[1, 1], x[0, 0] = 11.0, 9.9, 1e6
+    is_special = torch.tensor([[True, False, False, False], [False, False, False, True]])
+    limit = norm_limit(x, is_special)
+    assert limit == pytest.approx(10 * 3**0.5)
+    expected = torch.tensor([[False, True, False, True], [True, True, True, False]])
+    assert torch.equal(kept_positions(x, is_special, limit), expected)
+
+
+def test_what_is_stored_is_what_the_model_computes(model, rows, tmp_path):
+    stored = store_activations(model, HOOKS, rows, tmp_path / "a")
+    special = torch.isin(rows, special_tokens(model))
+    assert special[:, 0].all() and special_tokens(model).tolist() == [0]
+    for name in HOOKS:
+        _, cache = model.run_with_cache(rows)
+        mine = stored[name]
+        kept = kept_positions(cache[name], special, mine.norm_limit)
+        expected = cache[name][kept]
+        assert torch.allclose(torch.from_numpy(np.array(mine.values)).float(), expected, atol=2e-2, rtol=1e-3)
+        assert (mine.n_special, mine.n_massive) == (int(special.sum()), int((~special & ~kept).sum()))
+        assert len(mine.values) + mine.n_special + mine.n_massive == rows.numel()
+        assert mine.norm_limit == pytest.approx(norm_limit(cache[name][:8], special[:8]), rel=1e-4)
+
+
+def test_a_killed_run_goes_on(model, rows, tmp_path, monkeypatch):
+    whole = store_activations(model, HOOKS, rows, tmp_path / "whole")
+    compute, calls = hook_activations, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return compute(*arguments)
+
+    monkeypatch.setattr(sae_activations, "hook_activations", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store_activations(model, HOOKS, rows, tmp_path / "cut")
+    done = json.loads((tmp_path / "cut" / "progress.json").read_text())["rows_done"]
+    assert done == 16  # the first call was for the norm limit
+    resumed = store_activations(model, HOOKS, rows, tmp_path / "cut")
+    assert len(calls) == 4 + 3
+    for name in HOOKS:
+        assert np.array_equal(resumed[name].values, whole[name].values) and resumed[name][1:] == whole[name][1:]
+
+
+def test_bad_input(model, rows, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="no rows of tokens"):
+        store_activations(model, HOOKS, rows[:0], tmp_path / "b")
+    with pytest.raises(ValueError, match=r"take 0\.00 GB; the budget is 0\.0001 GB"):
+        store_activations(model, HOOKS, rows, tmp_path / "c", budget_gb=0.0001)
+    with pytest.raises(ValueError, match="has no hook 'blocks.0.hook_resid_pst'; similar names"):
+        store_activations(model, ["blocks.0.hook_resid_pst"], rows, tmp_path / "d")
+    with pytest.raises(ValueError, match="'hook_embed' is not a layer's hook point"):
+        layer_of("hook_embed")
+    store_activations(model, HOOKS[:1], rows[:8], tmp_path / "e")
+    with pytest.raises(ValueError, match="another model, hook point or text"):
+        store_activations(model, HOOKS[:1], rows[:16], tmp_path / "e")
+    broken = load_model("toy-attn-2l")
+    broken.embed.original_component.weight.data[5] = torch.nan
+    with pytest.raises(ValueError, match=r"activations at blocks.0.hook_resid_pre hold NaN"):
+        hook_activations(broken, torch.tensor([[0, 5]]), HOOKS[:1])
+
+
+def test_every_pass_takes_all_tokens_in_another_order_and_can_be_entered_anywhere():
+    values = np.arange(23, dtype=np.float16)[:, None]
+    batches = shuffled_batches(values, 5, seed=1)
+    seen = [next(batches) for _ in range(12)]
+    assert all(batch.shape == (5, 1) and batch.dtype == torch.float32 for batch in seen)
+    passes = [torch.cat(seen[start : start + 4]).flatten().tolist() for start in (0, 4, 8)]
+    assert all(len(set(each)) == 20 for each in passes) and len({tuple(each) for each in passes}) == 3
+    for step in (3, 4, 9):
+        assert torch.equal(next(shuffled_batches(values, 5, seed=1, step=step)), seen[step])
+    assert not torch.equal(next(shuffled_batches(values, 5, seed=2)), seen[0])
+    with pytest.raises(ValueError, match="23 tokens do not fill one batch of 24"):
+        next(shuffled_batches(values, 24, seed=0))

@@ -1,0 +1,117 @@
+"""Judging SAEs: perfect, useless and half dead ones, whose numbers are known."""
+
+import pytest
+import torch
+from sae_lens import SAE, StandardSAEConfig
+from sae_lens.registry import get_sae_class
+
+from scripts.interp.corpus import load_corpus, packed_tokens
+from scripts.interp.models import load_model
+from scripts.interp.sae_activations import hook_activations, kept_positions, norm_limit, special_tokens
+from scripts.interp.sae_evaluation import evaluate_sae, ratio, splice
+
+HOOK = "blocks.0.hook_resid_post"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("toy-attn-2l")
+
+
+@pytest.fixture(scope="module")
+def rows(model):
+    return packed_tokens(load_corpus("test")[:20], model.tokenizer, 64)[:10]
+
+
+@pytest.fixture(scope="module")
+def activations(model, rows):
+    x = hook_activations(model, rows, [HOOK])[HOOK]
+    is_special = torch.isin(rows, special_tokens(model))
+    limit = norm_limit(x, is_special)
+    return x, kept_positions(x, is_special, limit), limit
+
+
+def new_sae(d_in: int, W_enc, W_dec, b_enc=None, b_dec=None) -> SAE:
+    sae = get_sae_class("standard")[0](StandardSAEConfig(d_in=d_in, d_sae=len(W_dec)))
+    with torch.no_grad():
+        sae.W_enc.copy_(W_enc)
+        sae.W_dec.copy_(W_dec)
+        sae.b_enc.copy_(torch.zeros(len(W_dec)) if b_enc is None else b_enc)
+        sae.b_dec.copy_(torch.zeros(d_in) if b_dec is None else b_dec)
+    return sae
+
+
+def perfect(d_in: int) -> SAE:
+    """Every coordinate, once as it is and once negated."""
+    both = torch.cat([torch.eye(d_in), -torch.eye(d_in)])
+    return new_sae(d_in, both.T, both)
+
+
+@pytest.mark.filterwarnings("ignore:The hooks on")  # nothing changes, which is the point
+def test_a_perfect_sae(model, rows, activations):
+    x, kept, limit = activations
+    metrics = evaluate_sae(model, perfect(256), HOOK, rows, limit, 6)
+    assert metrics.fvu.value < 1e-9 and abs(metrics.recovered_mean.value - 1) < 1e-4 > abs(metrics.recovered_zero.value - 1)
+    assert metrics.l0.value == pytest.approx((x[kept] != 0).sum(dim=-1).float().mean().item())
+    assert metrics.ce_spliced.value == pytest.approx(metrics.ce_clean.value, abs=1e-4)
+    assert metrics.n_tokens == kept.sum() and metrics.n_special == (rows == 0).sum()
+    assert metrics.n_tokens + metrics.n_special + metrics.n_massive == rows.numel()
+    logits = model(rows[:6])[:, :-1].log_softmax(dim=-1)
+    targets = rows[:6, 1:]
+    predicted = targets != 0
+    loss = -logits.gather(-1, targets[..., None])[..., 0][predicted].mean().item()
+    assert metrics.ce_clean.value == pytest.approx(loss, abs=1e-4) and metrics.n_predicted == predicted.sum()
+    assert metrics.ce_clean.low < metrics.ce_clean.value < metrics.ce_clean.high
+
+
+def test_the_mean_alone_explains_nothing(model, rows, activations):
+    x, kept, limit = activations
+    mean = x[kept].mean(dim=0)
+    nothing = new_sae(256, torch.zeros(256, 8), torch.zeros(8, 256), b_dec=mean)
+    metrics = evaluate_sae(model, nothing, HOOK, rows, limit, 10)
+    assert metrics.fvu.value == pytest.approx(1, abs=1e-4) and metrics.l0.value == 0 and metrics.dead_fraction == 1
+    assert metrics.recovered_mean.value == pytest.approx(0, abs=1e-3)
+    zero = new_sae(256, torch.zeros(256, 8), torch.zeros(8, 256))
+    metrics = evaluate_sae(model, zero, HOOK, rows, limit, 10)
+    assert metrics.recovered_zero.value == pytest.approx(0, abs=1e-5) and metrics.fvu.value > 1
+    assert metrics.ce_clean.value < metrics.ce_mean.value < metrics.ce_zero.value
+
+
+def test_dead_latents_are_those_that_never_fire(model, rows, activations):
+    sae = perfect(256)
+    with torch.no_grad():
+        sae.b_enc[:128] = -1e6
+    assert evaluate_sae(model, sae, HOOK, rows, activations[2], 2).dead_fraction == 128 / 512
+
+
+def test_an_untrained_sae_explains_nothing_and_is_not_sparse(model, rows, activations):
+    """Cross-entropy alone would not tell: tied random weights give a large multiple of x, which the next norm scales back."""
+    torch.manual_seed(0)
+    untrained = get_sae_class("standard")[0](StandardSAEConfig(d_in=256, d_sae=512))
+    metrics = evaluate_sae(model, untrained, HOOK, rows, activations[2], 10)
+    assert metrics.fvu.value > 1 and metrics.l0.value > 100 and metrics.recovered_mean.value > 0.5
+
+
+def test_positions_that_are_left_out_keep_their_activations(model, rows, activations):
+    x, kept, limit = activations
+    assert torch.equal(splice(torch.zeros(256), kept)(x, None)[~kept], x[~kept])
+    assert (splice(torch.zeros(256), kept)(x, None)[kept] == 0).all()
+    spiky = perfect(256)
+    encode = spiky.encode
+    bos = x[0, 0]
+    spiky.encode = lambda x: torch.where(torch.isclose(x, bos).all(dim=-1, keepdim=True), torch.full((), 1e6), encode(x))
+    assert abs(evaluate_sae(model, spiky, HOOK, rows, limit, 4).recovered_mean.value - 1) < 1e-4
+
+
+def test_intervals_are_over_rows():
+    same = ratio(torch.full((9,), 2.0).double(), torch.full((9,), 4.0).double())
+    assert same == pytest.approx((0.5, 0.5, 0.5))
+    estimate = ratio(torch.tensor([0.0, 4.0] * 20).double(), torch.full((40,), 4.0).double())
+    assert estimate.value == 0.5 and estimate.low == pytest.approx(0.34, abs=0.06) and estimate.high == pytest.approx(0.66, abs=0.06)
+
+
+def test_bad_input(model, rows, activations):
+    with pytest.raises(ValueError, match="takes 64 numbers a token, blocks.0.hook_resid_post gives 256"):
+        evaluate_sae(model, perfect(64), HOOK, rows, activations[2], 2)
+    with pytest.raises(ValueError, match="n_spliced_rows is 11: give 2 to the number of rows, 10"):
+        evaluate_sae(model, perfect(256), HOOK, rows, activations[2], 11)

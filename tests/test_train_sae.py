@@ -1,0 +1,132 @@
+"""Training SAEs: every architecture, resuming, what is saved, and that the planted dictionary is found."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sae_lens import SAE
+
+from scripts import train_sae
+from scripts.interp.corpus import Document
+from scripts.interp.sae_activations import StoredActivations
+from scripts.train_sae import Settings, main, model_card, save_in_half_precision, train
+
+HOOK = "blocks.0.hook_resid_post"
+
+
+def planted(n_features=24, d_in=12, n=4000, seed=0):
+    """Activations that are sums of few of 24 directions and a bias, and the directions."""
+    generator = np.random.default_rng(seed)
+    directions = generator.normal(size=(n_features, d_in))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    strengths = (generator.random((n, n_features)) < 2 / n_features) * generator.uniform(2, 4, (n, n_features))
+    values = strengths @ directions + generator.normal(size=d_in)
+    return StoredActivations(values.astype(np.float16), 50.0, 7, 3), torch.tensor(directions).float()
+
+
+SETTINGS = Settings("toy-attn-2l", HOOK, width=2, k=2, batch=100, passes=15, learning_rate=3e-3)
+
+
+def test_the_planted_dictionary_is_found_and_more_than_untrained(tmp_path):
+    activations, directions = planted(n=8000)
+    sae, record = train(SETTINGS._replace(width=4, batch=200, passes=30), activations, tmp_path, progress=False)
+
+    def best_matches(W_dec):
+        return torch.nn.functional.cosine_similarity(directions[:, None], W_dec[None], dim=-1).amax(dim=1).mean().item()
+
+    torch.manual_seed(1)
+    assert best_matches(sae.W_dec) > 0.9 > 0.75 > best_matches(torch.randn(48, 12))
+    assert record["steps"] == 1200 and record["curve"][-1]["step"] == 1200 and record["curve"][-1]["fvu"] < 0.15
+    assert record["curve"][0]["fvu"] > record["curve"][-1]["fvu"] and record["curve"][-1]["l0"] == pytest.approx(2, abs=0.01)
+    assert (record["tokens"], record["tokens_special"], record["tokens_massive"]) == (8000, 7, 3)
+    x = torch.from_numpy(activations.values).float()
+    error = (sae(x) - x).square().sum() / (x - x.mean(dim=0)).square().sum()  # the scale is folded in
+    assert error < 0.15
+
+
+def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_sae, "CHECKPOINT_EVERY", 40)
+    monkeypatch.setattr(train_sae, "RECORD_EVERY", 30)
+    activations, _ = planted(n=1000)
+    whole, record = train(SETTINGS, activations, tmp_path / "whole", progress=False)
+    step, calls = train_sae.SAETrainer.step, []
+
+    def killed(self, batch):
+        calls.append(1)
+        if len(calls) == 90:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    monkeypatch.setattr(train_sae.SAETrainer, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(SETTINGS, activations, tmp_path / "cut", progress=False)
+    (checkpoint,) = (tmp_path / "cut").iterdir()
+    assert checkpoint.name.endswith("-00000080")
+    resumed, again = train(SETTINGS, activations, tmp_path / "cut", progress=False)
+    assert len(calls) == 90 + 150 - 80
+    assert again["curve"] == record["curve"] and again["steps"] == record["steps"] == 150
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("architecture", ["batchtopk", "topk", "standard", "gated", "jumprelu"])
+def test_every_architecture_is_saved_and_loaded(architecture, tmp_path):
+    activations, _ = planted(n=1000)
+    settings = SETTINGS._replace(architecture=architecture, sparsity=0.3, passes=20)
+    sae, record = train(settings, activations, tmp_path / "work", progress=False)
+    assert record["curve"][-1]["fvu"] < 0.6 < record["curve"][0]["fvu"] + 0.4
+    save_in_half_precision(sae, settings, 50.0, tmp_path / "sae")
+    loaded = SAE.load_from_disk(tmp_path / "sae")
+    assert loaded.W_dec.dtype == torch.float32 and (loaded.cfg.d_in, loaded.cfg.d_sae) == (12, 24)
+    metadata = loaded.cfg.metadata
+    assert (metadata.model_name, metadata.hook_name, metadata.norm_limit) == ("toy-attn-2l", HOOK, 50.0)
+    x = torch.from_numpy(activations.values).float()
+    error = (loaded(x) - x).square().sum() / (x - x.mean(dim=0)).square().sum()
+    assert error < 0.6
+    assert sorted(file.name for file in (tmp_path / "sae").iterdir()) == ["cfg.json", "sae_weights.safetensors"]
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The whole command on a toy and a few documents, in folders of its own."""
+    words = "the old man saw a red house and then again the cat went home because Mary took a garden".split()
+    documents = [Document("words", " ".join(words[i % 7 :] * 6)) for i in range(12)]
+    monkeypatch.setattr(train_sae, "load_corpus", lambda split: documents if split == "train" else documents[:6])
+    monkeypatch.setattr(train_sae, "library_documentation", lambda: documents[6:])
+    monkeypatch.setattr(train_sae, "SAE_FOLDER", tmp_path / "checkpoints")
+    monkeypatch.setattr(train_sae, "CONTEXT", 32)
+    monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path
+
+
+def test_the_command_leaves_sae_metrics_and_card(small, capsys):
+    arguments = [HOOK, "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--passes", "3"]
+    assert main(arguments) == 0, capsys.readouterr().err
+    folder = small / "checkpoints" / f"toy-attn-2l-{HOOK}"
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "cfg.json", "contexts.safetensors", "metrics.json", "sae_weights.safetensors"]
+    result = json.loads((folder / "metrics.json").read_text())
+    assert (folder / "README.md").read_text() == model_card(folder.name, result)
+    assert set(result["held_out"]) == {"test", "library"} and result["settings"]["k"] == 8
+    assert 0 < result["held_out"]["test"]["fvu"][0] < 1
+
+
+def test_the_sweep_judges_every_layer_alike(small, capsys):
+    arguments = ["--sweep", "0", "1", "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--passes", "1"]
+    assert main(arguments) == 0, capsys.readouterr().err
+    results = json.loads((small / "checkpoints" / "toy-attn-2l-sweep.json").read_text())
+    assert [each["settings"]["hook_name"] for each in results] == ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]
+    assert len({each["held_out"]["test"]["n_predicted"] for each in results}) == 1
+    assert "blocks.1.hook_resid_post: recovered" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    ([HOOK, "--architecture", "sparse"], "There is no architecture 'sparse': give one of batchtopk, topk"),
+    (["blocks.7.hook_resid_post"], "This model has no hook 'blocks.7.hook_resid_post'"),
+    ([HOOK, "--budget-gb", "0.0000001"], "the budget is 1e-07 GB"),
+    ([HOOK, "--batch", "100000"], "do not fill one batch of 100000"),
+])  # fmt: skip
+def test_bad_input(small, capsys, arguments, sentence):
+    assert main([*arguments, "--model", "toy-attn-2l"]) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
