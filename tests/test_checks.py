@@ -79,5 +79,18 @@ def test_a_changed_model_is_noticed():
         return model(torch.ones(2))
 
     for function in (changes_weights, leaves_a_hook):
-        with pytest.raises(CheckFailed, match="take hooks off the model"):
+        with pytest.raises(CheckFailed, match="take them off again"):
             answer(function, model)
+
+
+def test_an_answer_that_calls_an_unwritten_one_says_which():
+    def unwritten(x):
+        raise NotImplementedError
+
+    def mine(x):
+        return unwritten(x) + 1
+
+    with pytest.raises(CheckFailed, match="^unwritten is not written yet"):
+        answer(unwritten, 1)
+    with pytest.raises(CheckFailed, match="^mine calls unwritten, which is not written yet"):
+        answer(mine, 1)

@@ -1,7 +1,8 @@
-"""Six students hand in the real Lab 1, one of them Lab 2 as well: points, words and pages from the real command."""
+"""Six students hand in the real Lab 1, one of them the other labs as well: points, words and pages from the real command."""
 
 import csv
 import json
+from collections import defaultdict
 
 import nbformat
 import pytest
@@ -11,20 +12,30 @@ from scripts.course.grade import main
 from scripts.course.pages import remote_parts
 from scripts.course.release import student_versions
 from scripts.interp.paths import ROOT
-from tests.answers import lab01, lab02
+from tests.answers import lab01, lab02, lab03
 from tests.test_answers import source_of
 from tests.test_grade import DROPS_ASSERTS
 
-LAB = lab01.NOTEBOOK.removesuffix(".ipynb")
-EXERCISES = {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab01.NOTEBOOK)}
-SECOND_LAB = lab02.NOTEBOOK.removesuffix(".ipynb")
-SECOND_EXERCISES = {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab02.NOTEBOOK)}
-WRONG_IN_SECOND = {"ex3-patch-cell": "one position too early through BOS", "ex5-keep-only": "position 0 replaced"}
-WRONG_IN = {
+OTHERS = {  # labs that one student hands in as well, all right but for these
+    lab02: {"ex3-patch-cell": "one position too early through BOS", "ex5-keep-only": "position 0 replaced"},
+    lab03: {"ex2-induction-score": "offset period", "ex5-k-composition": "Q-composition"},
+}
+WRONG_IN = {  # of Lab 1
     "ex1-second-mention": "last mention instead of second",
     "ex3-attention-pattern": "keys repeated in the wrong order",
     "ex6-ablation-hooks": "late-bound closure",
 }
+
+
+def name_of(lab) -> str:
+    return lab.NOTEBOOK.removesuffix(".ipynb")
+
+
+def exercises_in(lab) -> dict:
+    return {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab.NOTEBOOK)}
+
+
+LAB, EXERCISES = name_of(lab01), exercises_in(lab01)
 
 
 def submission(released: str, answers: dict[str, str], first_cell: str = "") -> str:
@@ -51,8 +62,6 @@ def graded(tmp_path_factory):
     versions = student_versions(ROOT / "solutions")
     released = versions[lab01.NOTEBOOK]
     right, wrong = right_and_wrong(EXERCISES, lab01.WRONG, WRONG_IN)
-    solved, mistaken = right_and_wrong(SECOND_EXERCISES, lab02.WRONG, WRONG_IN_SECOND)
-    second = submission(versions[lab02.NOTEBOOK], {**solved, **mistaken})
     handed_in = {
         "good": submission(released, {**right, "written-one-head": "It looks at John, and lowers John."}),
         "wrong": submission(released, {**right, **wrong}),
@@ -65,17 +74,22 @@ def graded(tmp_path_factory):
         path = folder / "in" / student / lab01.NOTEBOOK
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
-    (folder / "in" / "wrong" / lab02.NOTEBOOK).write_text(second, encoding="utf-8")
+    for lab, chosen in OTHERS.items():
+        solved, mistaken = right_and_wrong(exercises_in(lab), lab.WRONG, chosen)
+        text = submission(versions[lab.NOTEBOOK], {**solved, **mistaken})
+        (folder / "in" / "wrong" / lab.NOTEBOOK).write_text(text, encoding="utf-8")
     assert main([str(folder / "in"), str(folder / "out"), "--jobs", "2", "--timeout", "60"]) == 0
     with (folder / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
-        rows = {LAB: {}, SECOND_LAB: {}}
+        rows = defaultdict(dict)
         for row in csv.DictReader(file):
             rows[row["lab"]][row["student"]] = row
     return folder / "out", rows
 
 
 def test_every_submission_has_a_row(graded):
-    assert set(graded[1][LAB]) == set(graded[1][SECOND_LAB]) == {"good", "wrong", "stub", "corrupt", "hostile", "slow"}
+    assert set(graded[1]) == {LAB, *map(name_of, OTHERS)}
+    for rows in graded[1].values():
+        assert set(rows) == {"good", "wrong", "stub", "corrupt", "hostile", "slow"}
 
 
 def test_the_good_one_has_all_points_and_waits_for_a_person(graded):
@@ -95,15 +109,16 @@ def test_wrong_answers_lose_their_own_points_only_and_get_their_hints(graded):
     assert "This is the last mention" in page and "wrong key heads" in page
 
 
-def test_lab_2_is_graded_in_the_same_run(graded):
+@pytest.mark.parametrize("lab", OTHERS, ids=lambda lab: lab.NOTEBOOK[:2])
+def test_other_labs_are_graded_in_the_same_run(lab, graded):
     out, rows = graded
-    row = rows[SECOND_LAB]["wrong"]
-    for name, exercise in SECOND_EXERCISES.items():
-        assert float(row[name]) == (0 if name in WRONG_IN_SECOND else exercise.points), (name, row)
-    hints = json.loads((out / "course" / "results" / "wrong" / f"{SECOND_LAB}.json").read_text())["hints"]
-    for name, which in WRONG_IN_SECOND.items():
-        assert lab02.WRONG[name][which][1] in hints[name]
-    assert rows[SECOND_LAB]["good"]["automatic_points"] == "0"  # handed in nothing
+    row = rows[name_of(lab)]["wrong"]
+    for name, exercise in exercises_in(lab).items():
+        assert float(row[name]) == (0 if name in OTHERS[lab] else exercise.points), (name, row)
+    hints = json.loads((out / "course" / "results" / "wrong" / f"{name_of(lab)}.json").read_text())["hints"]
+    for name, which in OTHERS[lab].items():
+        assert lab.WRONG[name][which][1] in hints[name]
+    assert rows[name_of(lab)]["good"]["automatic_points"] == "0"  # handed in nothing
 
 
 def test_the_stub_scores_nothing_and_waits_for_nobody(graded):
@@ -127,7 +142,7 @@ def test_the_slow_one_keeps_its_points_and_is_named(graded):
 
 
 def test_no_page_shows_a_hidden_test_or_loads_anything(graded):
-    exercises = [*EXERCISES.values(), *SECOND_EXERCISES.values()]
+    exercises = [exercise for lab in (lab01, *OTHERS) for exercise in exercises_in(lab).values()]
     hidden = {line for exercise in exercises for line in hidden_lines(exercise.test) if len(line) > 30}
     assert len(hidden) > 50
     for path in graded[0].glob("feedback/*/*.html"):

@@ -5,6 +5,7 @@ show the hint alone and never a hidden test.
 """
 
 import copy
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,14 +37,16 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
         except CheckFailed:
             raise
         except NotImplementedError as error:
-            raise CheckFailed(f"{name} is not written yet: replace its last line by your answer.") from error
+            unwritten = traceback.extract_tb(error.__traceback__)[-1].name
+            what = f"{name} is" if unwritten == name else f"{name} calls {unwritten}, which is"
+            raise CheckFailed(f"{what} not written yet: replace its last line by your answer.") from error
         except Exception as error:
             raise CheckFailed(f"{name} stopped with {type(error).__name__}: {error}") from error
         expect(results[-1] is not None, f"{name} returned None: is the `return` missing?")
         expect(
             same((given, given_named), (args, kwargs)),
             f"{name} changed its input: work on a copy (`.clone()`), since others still use the original"
-            + ("; take hooks off the model again." if any(isinstance(x, torch.nn.Module) for x in args) else "."),
+            + ("; if you put hooks on the model, take them off again." if any(isinstance(x, torch.nn.Module) for x in args) else "."),
         )
     expect(
         same(results[0], results[1]),
