@@ -1,7 +1,7 @@
 """Train a sparse autoencoder on one hook point of a model; a killed run goes on where it was.
 
-    python -m scripts.train_sae --sweep 9 12 15 18 21          # small SAEs, to choose a layer
-    python -m scripts.train_sae blocks.15.hook_resid_post       # the one that Lab 4 loads
+    python -m scripts.train_sae --sweep 9 12 15 18 21 --tokens 200000 --width 4 --k 32 --passes 6    # to choose a layer
+    python -m scripts.train_sae blocks.15.hook_resid_post    # hours; the one that Lab 4 loads
 
 The corpus's training split goes through the model once, and its activations stay on disk; the SAE takes several passes
 over them, each in another order. sae-lens trains and saves, so `SAE.load_from_disk` opens the result. It is judged on the
@@ -48,7 +48,7 @@ from scripts.interp.saes import SAE_FOLDER, load_sae
 
 CONTEXT = 256  # tokens in a row of text
 CHECKPOINT_EVERY, RECORD_EVERY = 200, 50  # steps
-SPLICED_ROWS = 40  # of held-out text, on which cross-entropy is measured
+SPLICED_ROWS, SWEEP_ROWS = 40, 24  # of held-out text, on which cross-entropy is measured
 
 
 class Settings(NamedTuple):
@@ -182,13 +182,8 @@ def save_in_half_precision(sae: TrainingSAE, settings: Settings, limit: float, f
     write_atomically(folder / "cfg.json", json.dumps(config, indent=1) + "\n")
 
 
-def train_and_judge(
-    settings: Settings, model: Any, activations: StoredActivations, folder: Path, n_rows: Optional[int] = None
-) -> dict[str, Any]:
-    """Train, save to `folder`, judge what was saved; write metrics.json and a model card. Returns what metrics.json holds.
-
-    n_rows: of held-out text for FVU, L0 and dead latents; None is all
-    """
+def train_and_judge(settings: Settings, model: Any, activations: StoredActivations, folder: Path) -> dict[str, Any]:
+    """Train, save to `folder`, judge what was saved; write metrics.json and a model card. Returns what metrics.json holds."""
     sae, record = train(settings, activations, outputs_folder("saes"), progress=sys.stderr.isatty())
     limit = activations.norm_limit
     save_in_half_precision(sae, settings, limit, folder)
@@ -196,7 +191,7 @@ def train_and_judge(
     with torch.no_grad():
         sae.save_inference_model(single)
     texts = {"test": load_corpus("test"), "library": library_documentation()}
-    rows = {name: packed_tokens(documents, model.tokenizer, CONTEXT)[:n_rows] for name, documents in texts.items()}
+    rows = {name: packed_tokens(documents, model.tokenizer, CONTEXT) for name, documents in texts.items()}
 
     def judge(saved: Path, name: str, n_rows: Optional[int] = None) -> dict[str, Any]:
         mine = rows[name][:n_rows]
@@ -268,18 +263,21 @@ Licence: as the project's.
 
 
 def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budget_gb: float) -> list[dict[str, Any]]:
-    """A small SAE for every layer's resid_post, trained and judged alike. Returns what sweep.json holds."""
+    """A small SAE for every layer's resid_post, trained and judged alike, on few rows. Returns what the sweep's file holds."""
     hooks = [f"blocks.{layer}.hook_resid_post" for layer in layers]
     stored = store_activations(model, hooks, rows, outputs_folder("activations") / "sweep", budget_gb)
+    held_out = packed_tokens(load_corpus("test"), model.tokenizer, CONTEXT)[:SWEEP_ROWS]
     results = []
     for hook_name in hooks:
-        mine = settings._replace(hook_name=hook_name)
-        result = train_and_judge(mine, model, stored[hook_name], outputs_folder("saes") / f"sweep-{hook_name}", SPLICED_ROWS)
-        results.append(result)
-        test = result["held_out"]["test"]
-        print(f"{hook_name}: recovered {test['recovered_mean'][0]:.3f} (mean), {test['recovered_zero'][0]:.3f} (zero), FVU {test['fvu'][0]:.3f}, "
-              f"L0 {test['l0'][0]:.1f}, dead {test['dead_fraction']:.3f}", flush=True)
-    write_atomically(SAE_FOLDER / f"{settings.model}-sweep.json", json.dumps(results, indent=1) + "\n")
+        mine, limit = settings._replace(hook_name=hook_name), stored[hook_name].norm_limit
+        folder = outputs_folder("saes") / f"sweep-{hook_name}"
+        sae, record = train(mine, stored[hook_name], outputs_folder("saes"), progress=sys.stderr.isatty())
+        save_in_half_precision(sae, mine, limit, folder)
+        test = evaluate_sae(model, SAE.load_from_disk(folder), hook_name, held_out, limit, len(held_out))
+        results.append({**record, "held_out": {"test": test._asdict()}})
+        print(f"{hook_name}: recovered {test.recovered_mean.value:.3f} (mean), {test.recovered_zero.value:.3f} (zero), FVU {test.fvu.value:.3f}, "
+              f"L0 {test.l0.value:.1f}, dead {test.dead_fraction:.3f}", flush=True)
+        write_atomically(SAE_FOLDER / f"{settings.model}-sweep.json", json.dumps(results, indent=1) + "\n")
     return results
 
 
