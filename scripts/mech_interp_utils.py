@@ -14,7 +14,6 @@ from scripts.interp.datasets import (
     stranger_prompts,
 )
 from scripts.interp.dictionaries import match_directions, planted_dictionary
-from scripts.interp.feature_figures import feature_page, plot_directions, show_contexts
 from scripts.interp.features import load_contexts, sae_latents
 from scripts.interp.figures import (
     plot_attention_heads,
@@ -68,7 +67,6 @@ __all__ = [
     "create_ioi_dataset",
     "evaluate_sae",
     "feature_dimensionality",
-    "feature_page",
     "free_memory",
     "generate",
     "get_residual_stream_norms",
@@ -96,7 +94,6 @@ __all__ = [
     "plot_attention_heads",
     "plot_attention_pattern",
     "plot_curves",
-    "plot_directions",
     "plot_head_scores",
     "plot_logit_lens",
     "plot_residual_norms",
@@ -113,7 +110,6 @@ __all__ = [
     "sae_latents",
     "save_activations",
     "save_figure",
-    "show_contexts",
     "special_tokens",
     "stranger_prompts",
     "token_positions",

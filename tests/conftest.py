@@ -17,6 +17,12 @@ def model():
 
 
 @pytest.fixture(scope="session")
+def trained_toy():
+    """The two-layer toy that ships: small, and a language model with a tokenizer."""
+    return load_model("toy-attn-2l")
+
+
+@pytest.fixture(scope="session")
 def gpt2(tmp_path_factory):
     """GPT-2's architecture and tokenizer habits with random weights: learned positions, LayerNorm, biases."""
     return load_model(make_gpt2_folder(tmp_path_factory.mktemp("gpt2")), device="cpu")

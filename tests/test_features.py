@@ -7,19 +7,13 @@ from sae_lens.registry import get_sae_class
 
 from scripts.interp.corpus import load_corpus, packed_tokens
 from scripts.interp.features import AFTER, BEFORE, load_contexts, sae_latents, save_contexts, top_contexts
-from scripts.interp.models import load_model
 
 HOOK = "blocks.0.hook_resid_post"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model("toy-attn-2l")
-
-
-@pytest.fixture(scope="module")
-def rows(model):
-    return packed_tokens(load_corpus("validation")[:20], model.tokenizer, 48)[:21]
+def rows(trained_toy):
+    return packed_tokens(load_corpus("validation")[:20], trained_toy.tokenizer, 48)[:21]
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +27,18 @@ def sae():
     return sae
 
 
-def test_latents_are_zero_where_the_sae_was_not_trained(model, sae, rows):
-    latents = sae_latents(model, sae, rows)
-    _, cache = model.run_with_cache(rows)
+def test_latents_are_zero_where_the_sae_was_not_trained(trained_toy, sae, rows):
+    latents = sae_latents(trained_toy, sae, rows)
+    _, cache = trained_toy.run_with_cache(rows)
     x = cache[HOOK]
     left_out = (rows == 0) | (x.norm(dim=-1) > 90)
     assert (latents[left_out] == 0).all() and left_out.sum() > (rows == 0).sum()
     assert torch.allclose(latents[~left_out], sae.encode(x[~left_out]), atol=1e-3)
 
 
-def test_contexts_are_the_strongest_of_each_row(model, sae, rows):
-    contexts = top_contexts(model, sae, rows, n_contexts=5)
-    latents = sae_latents(model, sae, rows)
+def test_contexts_are_the_strongest_of_each_row(trained_toy, sae, rows):
+    contexts = top_contexts(trained_toy, sae, rows, n_contexts=5)
+    latents = sae_latents(trained_toy, sae, rows)
     assert contexts.n_tokens == rows.numel()
     assert torch.allclose(contexts.frequency, (latents > 0).float().mean(dim=(0, 1)))
     for feature in range(30):
@@ -61,8 +55,8 @@ def test_contexts_are_the_strongest_of_each_row(model, sae, rows):
     assert contexts.frequency[3] == 0 and (contexts.activations[3] == 0).all()
 
 
-def test_contexts_survive_the_file(model, sae, rows, tmp_path):
-    contexts = top_contexts(model, sae, rows, n_contexts=3)
+def test_contexts_survive_the_file(trained_toy, sae, rows, tmp_path):
+    contexts = top_contexts(trained_toy, sae, rows, n_contexts=3)
     save_contexts(tmp_path / "contexts.safetensors", contexts)
     loaded = load_contexts(tmp_path / "contexts.safetensors")
     assert torch.equal(loaded.tokens, contexts.tokens) and loaded.n_tokens == contexts.n_tokens

@@ -23,13 +23,8 @@ HOOKS = ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_post"]
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model("toy-attn-2l")
-
-
-@pytest.fixture(scope="module")
-def rows(model):
-    return packed_tokens(load_corpus("validation")[:30], model.tokenizer, 64)[:37]
+def rows(trained_toy):
+    return packed_tokens(load_corpus("validation")[:30], trained_toy.tokenizer, 64)[:37]
 
 
 def test_special_tokens_and_massive_ones_are_left_out():
@@ -42,12 +37,12 @@ def test_special_tokens_and_massive_ones_are_left_out():
     assert torch.equal(kept_positions(x, is_special, limit), expected)
 
 
-def test_what_is_stored_is_what_the_model_computes(model, rows, tmp_path):
-    stored = store_activations(model, HOOKS, rows, tmp_path / "a")
-    special = torch.isin(rows, special_tokens(model))
-    assert special[:, 0].all() and special_tokens(model).tolist() == [0]
+def test_what_is_stored_is_what_the_model_computes(trained_toy, rows, tmp_path):
+    stored = store_activations(trained_toy, HOOKS, rows, tmp_path / "a")
+    special = torch.isin(rows, special_tokens(trained_toy))
+    assert special[:, 0].all() and special_tokens(trained_toy).tolist() == [0]
     for name in HOOKS:
-        _, cache = model.run_with_cache(rows)
+        _, cache = trained_toy.run_with_cache(rows)
         mine = stored[name]
         kept = kept_positions(cache[name], special, mine.norm_limit)
         expected = cache[name][kept]
@@ -57,8 +52,8 @@ def test_what_is_stored_is_what_the_model_computes(model, rows, tmp_path):
         assert mine.norm_limit == pytest.approx(norm_limit(cache[name][:8], special[:8]), rel=1e-4)
 
 
-def test_a_killed_run_goes_on(model, rows, tmp_path, monkeypatch):
-    whole = store_activations(model, HOOKS, rows, tmp_path / "whole")
+def test_a_killed_run_goes_on(trained_toy, rows, tmp_path, monkeypatch):
+    whole = store_activations(trained_toy, HOOKS, rows, tmp_path / "whole")
     compute, calls = hook_activations, []
 
     def killed(*arguments):
@@ -69,27 +64,27 @@ def test_a_killed_run_goes_on(model, rows, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sae_activations, "hook_activations", killed)
     with pytest.raises(KeyboardInterrupt):
-        store_activations(model, HOOKS, rows, tmp_path / "cut")
+        store_activations(trained_toy, HOOKS, rows, tmp_path / "cut")
     done = json.loads((tmp_path / "cut" / "progress.json").read_text())["rows_done"]
     assert done == 16  # the first call was for the norm limit
-    resumed = store_activations(model, HOOKS, rows, tmp_path / "cut")
+    resumed = store_activations(trained_toy, HOOKS, rows, tmp_path / "cut")
     assert len(calls) == 4 + 3
     for name in HOOKS:
         assert np.array_equal(resumed[name].values, whole[name].values) and resumed[name][1:] == whole[name][1:]
 
 
-def test_bad_input(model, rows, tmp_path, monkeypatch):
+def test_bad_input(trained_toy, rows, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no rows of tokens"):
-        store_activations(model, HOOKS, rows[:0], tmp_path / "b")
+        store_activations(trained_toy, HOOKS, rows[:0], tmp_path / "b")
     with pytest.raises(ValueError, match=r"take 0\.00 GB; the budget is 0\.0001 GB"):
-        store_activations(model, HOOKS, rows, tmp_path / "c", budget_gb=0.0001)
+        store_activations(trained_toy, HOOKS, rows, tmp_path / "c", budget_gb=0.0001)
     with pytest.raises(ValueError, match="has no hook 'blocks.0.hook_resid_pst'; similar names"):
-        store_activations(model, ["blocks.0.hook_resid_pst"], rows, tmp_path / "d")
+        store_activations(trained_toy, ["blocks.0.hook_resid_pst"], rows, tmp_path / "d")
     with pytest.raises(ValueError, match="'hook_embed' is not a layer's hook point"):
         layer_of("hook_embed")
-    store_activations(model, HOOKS[:1], rows[:8], tmp_path / "e")
+    store_activations(trained_toy, HOOKS[:1], rows[:8], tmp_path / "e")
     with pytest.raises(ValueError, match="another model, hook point or text"):
-        store_activations(model, HOOKS[:1], rows[:16], tmp_path / "e")
+        store_activations(trained_toy, HOOKS[:1], rows[:16], tmp_path / "e")
     broken = load_model("toy-attn-2l")
     broken.embed.original_component.weight.data[5] = torch.nan
     with pytest.raises(ValueError, match=r"activations at blocks.0.hook_resid_pre hold NaN"):

@@ -6,7 +6,6 @@ from sae_lens import SAE, StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
 from scripts.interp.corpus import load_corpus, packed_tokens
-from scripts.interp.models import load_model
 from scripts.interp.sae_activations import hook_activations, kept_positions, norm_limit, special_tokens
 from scripts.interp.sae_evaluation import evaluate_sae, ratio, splice
 
@@ -14,19 +13,14 @@ HOOK = "blocks.0.hook_resid_post"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model("toy-attn-2l")
+def rows(trained_toy):
+    return packed_tokens(load_corpus("test")[:20], trained_toy.tokenizer, 64)[:10]
 
 
 @pytest.fixture(scope="module")
-def rows(model):
-    return packed_tokens(load_corpus("test")[:20], model.tokenizer, 64)[:10]
-
-
-@pytest.fixture(scope="module")
-def activations(model, rows):
-    x = hook_activations(model, rows, [HOOK])[HOOK]
-    is_special = torch.isin(rows, special_tokens(model))
+def activations(trained_toy, rows):
+    x = hook_activations(trained_toy, rows, [HOOK])[HOOK]
+    is_special = torch.isin(rows, special_tokens(trained_toy))
     limit = norm_limit(x, is_special)
     return x, kept_positions(x, is_special, limit), limit
 
@@ -48,15 +42,15 @@ def perfect(d_in: int) -> SAE:
 
 
 @pytest.mark.filterwarnings("ignore:The hooks on")  # nothing changes, which is the point
-def test_a_perfect_sae(model, rows, activations):
+def test_a_perfect_sae(trained_toy, rows, activations):
     x, kept, limit = activations
-    metrics = evaluate_sae(model, perfect(256), HOOK, rows, limit, 6)
+    metrics = evaluate_sae(trained_toy, perfect(256), HOOK, rows, limit, 6)
     assert metrics.fvu.value < 1e-9 and abs(metrics.recovered_mean.value - 1) < 1e-4 > abs(metrics.recovered_zero.value - 1)
     assert metrics.l0.value == pytest.approx((x[kept] != 0).sum(dim=-1).float().mean().item())
     assert metrics.ce_spliced.value == pytest.approx(metrics.ce_clean.value, abs=1e-4)
     assert metrics.n_tokens == kept.sum() and metrics.n_special == (rows == 0).sum()
     assert metrics.n_tokens + metrics.n_special + metrics.n_massive == rows.numel()
-    logits = model(rows[:6])[:, :-1].log_softmax(dim=-1)
+    logits = trained_toy(rows[:6])[:, :-1].log_softmax(dim=-1)
     targets = rows[:6, 1:]
     predicted = targets != 0
     loss = -logits.gather(-1, targets[..., None])[..., 0][predicted].mean().item()
@@ -64,35 +58,35 @@ def test_a_perfect_sae(model, rows, activations):
     assert metrics.ce_clean.low < metrics.ce_clean.value < metrics.ce_clean.high
 
 
-def test_the_mean_alone_explains_nothing(model, rows, activations):
+def test_the_mean_alone_explains_nothing(trained_toy, rows, activations):
     x, kept, limit = activations
     mean = x[kept].mean(dim=0)
     nothing = new_sae(256, torch.zeros(256, 8), torch.zeros(8, 256), b_dec=mean)
-    metrics = evaluate_sae(model, nothing, HOOK, rows, limit, 10)
+    metrics = evaluate_sae(trained_toy, nothing, HOOK, rows, limit, 10)
     assert metrics.fvu.value == pytest.approx(1, abs=1e-4) and metrics.l0.value == 0 and metrics.dead_fraction == 1
     assert metrics.recovered_mean.value == pytest.approx(0, abs=1e-3)
     zero = new_sae(256, torch.zeros(256, 8), torch.zeros(8, 256))
-    metrics = evaluate_sae(model, zero, HOOK, rows, limit, 10)
+    metrics = evaluate_sae(trained_toy, zero, HOOK, rows, limit, 10)
     assert metrics.recovered_zero.value == pytest.approx(0, abs=1e-5) and metrics.fvu.value > 1
     assert metrics.ce_clean.value < metrics.ce_mean.value < metrics.ce_zero.value
 
 
-def test_dead_latents_are_those_that_never_fire(model, rows, activations):
+def test_dead_latents_are_those_that_never_fire(trained_toy, rows, activations):
     sae = perfect(256)
     with torch.no_grad():
         sae.b_enc[:128] = -1e6
-    assert evaluate_sae(model, sae, HOOK, rows, activations[2], 2).dead_fraction == 128 / 512
+    assert evaluate_sae(trained_toy, sae, HOOK, rows, activations[2], 2).dead_fraction == 128 / 512
 
 
-def test_an_untrained_sae_explains_nothing_and_is_not_sparse(model, rows, activations):
+def test_an_untrained_sae_explains_nothing_and_is_not_sparse(trained_toy, rows, activations):
     """Cross-entropy alone would not tell: tied random weights give a large multiple of x, which the next norm scales back."""
     torch.manual_seed(0)
     untrained = get_sae_class("standard")[0](StandardSAEConfig(d_in=256, d_sae=512))
-    metrics = evaluate_sae(model, untrained, HOOK, rows, activations[2], 10)
+    metrics = evaluate_sae(trained_toy, untrained, HOOK, rows, activations[2], 10)
     assert metrics.fvu.value > 1 and metrics.l0.value > 100 and metrics.recovered_mean.value > 0.5
 
 
-def test_positions_that_are_left_out_keep_their_activations(model, rows, activations):
+def test_positions_that_are_left_out_keep_their_activations(trained_toy, rows, activations):
     x, kept, limit = activations
     assert torch.equal(splice(torch.zeros(256), kept)(x, None)[~kept], x[~kept])
     assert (splice(torch.zeros(256), kept)(x, None)[kept] == 0).all()
@@ -100,7 +94,7 @@ def test_positions_that_are_left_out_keep_their_activations(model, rows, activat
     encode = spiky.encode
     bos = x[0, 0]
     spiky.encode = lambda x: torch.where(torch.isclose(x, bos).all(dim=-1, keepdim=True), torch.full((), 1e6), encode(x))
-    assert abs(evaluate_sae(model, spiky, HOOK, rows, limit, 4).recovered_mean.value - 1) < 1e-4
+    assert abs(evaluate_sae(trained_toy, spiky, HOOK, rows, limit, 4).recovered_mean.value - 1) < 1e-4
 
 
 def test_intervals_are_over_rows():
@@ -110,8 +104,8 @@ def test_intervals_are_over_rows():
     assert estimate.value == 0.5 and estimate.low == pytest.approx(0.34, abs=0.06) and estimate.high == pytest.approx(0.66, abs=0.06)
 
 
-def test_bad_input(model, rows, activations):
+def test_bad_input(trained_toy, rows, activations):
     with pytest.raises(ValueError, match="takes 64 numbers a token, blocks.0.hook_resid_post gives 256"):
-        evaluate_sae(model, perfect(64), HOOK, rows, activations[2], 2)
+        evaluate_sae(trained_toy, perfect(64), HOOK, rows, activations[2], 2)
     with pytest.raises(ValueError, match="n_spliced_rows is 11: give 2 to the number of rows, 10"):
-        evaluate_sae(model, perfect(256), HOOK, rows, activations[2], 11)
+        evaluate_sae(trained_toy, perfect(256), HOOK, rows, activations[2], 11)

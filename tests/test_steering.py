@@ -5,7 +5,6 @@ import torch
 from sae_lens import StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
-from scripts.interp.models import load_model
 from scripts.interp.steering import add_direction, clamp_feature, generate
 
 HOOK = "blocks.0.hook_resid_post"
@@ -13,13 +12,8 @@ PROMPTS = ["The woman opened the door", "The old man saw the house"]
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model("toy-attn-2l")
-
-
-@pytest.fixture(scope="module")
-def prompts(model):
-    rows = [model.to_tokens(text)[0] for text in PROMPTS]
+def prompts(trained_toy):
+    rows = [trained_toy.to_tokens(text)[0] for text in PROMPTS]
     return torch.stack([row[: min(map(len, rows))] for row in rows])
 
 
@@ -54,43 +48,43 @@ def test_a_clamped_latent_moves_along_its_decoder_direction_only(sae):
         assert torch.allclose(moved, expected, atol=1e-4) and expected[0].norm() > 0
 
 
-def test_it_acts_in_every_step_as_a_run_from_the_start_would(model, prompts):
+def test_it_acts_in_every_step_as_a_run_from_the_start_would(trained_toy, prompts):
     hooks = [(HOOK, add_direction(3 * torch.randn(256, generator=torch.Generator().manual_seed(0)), 1e9))]
-    text = generate(model, prompts, 6, hooks, temperature=0)
+    text = generate(trained_toy, prompts, 6, hooks, temperature=0)
     tokens = prompts
     for _ in range(6):  # without a cache of keys and values
-        tokens = torch.cat([tokens, model.run_with_hooks(tokens, fwd_hooks=hooks)[:, -1:].argmax(dim=-1)], dim=1)
+        tokens = torch.cat([tokens, trained_toy.run_with_hooks(tokens, fwd_hooks=hooks)[:, -1:].argmax(dim=-1)], dim=1)
     assert torch.equal(text, tokens) and text.shape == (2, prompts.shape[1] + 6)
-    assert not torch.equal(text, generate(model, prompts, 6, temperature=0))
+    assert not torch.equal(text, generate(trained_toy, prompts, 6, temperature=0))
 
 
-def test_nothing_is_left_behind(model, prompts):
-    before = model(prompts)
-    generate(model, prompts, 3, [(HOOK, add_direction(torch.ones(256), 1e9))])
-    assert torch.equal(model(prompts), before)
+def test_nothing_is_left_behind(trained_toy, prompts):
+    before = trained_toy(prompts)
+    generate(trained_toy, prompts, 3, [(HOOK, add_direction(torch.ones(256), 1e9))])
+    assert torch.equal(trained_toy(prompts), before)
 
     def fails(activation, hook):
         raise RuntimeError("in the hook")
 
     with pytest.raises(RuntimeError, match="in the hook"):
-        generate(model, prompts, 3, [(HOOK, fails)])
-    assert torch.equal(model(prompts), before)
+        generate(trained_toy, prompts, 3, [(HOOK, fails)])
+    assert torch.equal(trained_toy(prompts), before)
 
 
-def test_the_seed_decides_and_the_caller_s_random_numbers_stay(model, prompts):
+def test_the_seed_decides_and_the_caller_s_random_numbers_stay(trained_toy, prompts):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first = generate(model, prompts, 8, temperature=1.0, seed=1)
+    first = generate(trained_toy, prompts, 8, temperature=1.0, seed=1)
     assert torch.rand(1) == expected
-    assert torch.equal(first, generate(model, prompts, 8, temperature=1.0, seed=1))
-    assert not torch.equal(first, generate(model, prompts, 8, temperature=1.0, seed=2))
+    assert torch.equal(first, generate(trained_toy, prompts, 8, temperature=1.0, seed=1))
+    assert not torch.equal(first, generate(trained_toy, prompts, 8, temperature=1.0, seed=2))
 
 
-def test_bad_input(model, prompts, sae):
+def test_bad_input(trained_toy, prompts, sae):
     with pytest.raises(ValueError, match="There is no feature 300: this SAE's are 0 to 299"):
         clamp_feature(sae, 300, 0.0, 10.0)
     with pytest.raises(ValueError, match="has no hook 'blocks.0.resid'"):
-        generate(model, prompts, 2, [("blocks.0.resid", lambda x, hook: x)])
+        generate(trained_toy, prompts, 2, [("blocks.0.resid", lambda x, hook: x)])
     with pytest.raises(ValueError, match="The prompts are between"):
-        generate(model, ["One", "Two or more words"], 2)
+        generate(trained_toy, ["One", "Two or more words"], 2)
