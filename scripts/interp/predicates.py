@@ -1,0 +1,217 @@
+"""Descriptions of features as predicates: functions of a text's tokens and a position that say yes or no.
+
+A description that cannot be wrong says nothing. These are about the context of a token, not about the token alone: a
+feature that is active at one word wherever it stands is a detector of that word. They are a fixed library, written without
+looking at any feature, so that features, neurons and other directions can be compared on equal terms.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+Predicate = Callable[[Sequence[str], int], bool]
+
+
+def line_before(tokens: Sequence[str], position: int) -> str:
+    """The text of the line that a token stands in, up to the token, without it."""
+    pieces = []
+    for token in reversed(tokens[:position]):
+        head, newline, tail = token.rpartition("\n")
+        pieces.append(tail if newline else token)
+        if newline:
+            break
+    return "".join(reversed(pieces))
+
+
+def inside_quotation(tokens: Sequence[str], position: int) -> bool:
+    """Between double quotes, on one line."""
+    line = line_before(tokens, position)
+    return line.count('"') % 2 == 1 or line.count("“") > line.count("”")
+
+
+def inside_parentheses(tokens: Sequence[str], position: int) -> bool:
+    """After an opening parenthesis that is still open, on one line."""
+    line = line_before(tokens, position)
+    return line.count("(") > line.count(")")
+
+
+def inside_brackets(tokens: Sequence[str], position: int) -> bool:
+    """After an opening square bracket that is still open, on one line."""
+    line = line_before(tokens, position)
+    return line.count("[") > line.count("]")
+
+
+def inside_bold(tokens: Sequence[str], position: int) -> bool:
+    """Between two pairs of asterisks, which make text bold in Markdown."""
+    return line_before(tokens, position).count("**") % 2 == 1
+
+
+def in_heading(tokens: Sequence[str], position: int) -> bool:
+    """On a line that starts with the number signs of a Markdown heading."""
+    return re.match(r"#+ ", line_before(tokens, position)) is not None
+
+
+def in_list_item(tokens: Sequence[str], position: int) -> bool:
+    """On a line that starts with a dash, an asterisk or a number with a dot, after that."""
+    return re.match(r"\s*([-*•]|\d+[.)])\s", line_before(tokens, position)) is not None
+
+
+def starts_list_item(tokens: Sequence[str], position: int) -> bool:
+    """The first token after the dash, asterisk or number of a list's item."""
+    return bool(tokens[position].strip()) and re.fullmatch(r"\s*([-*•]|\d+[.)])\s*", line_before(tokens, position)) is not None
+
+
+def starts_line(tokens: Sequence[str], position: int) -> bool:
+    """The first token of a line."""
+    return position > 0 and tokens[position - 1].endswith("\n")
+
+
+def starts_sentence(tokens: Sequence[str], position: int) -> bool:
+    """A word after a full stop, a question mark or an exclamation mark, on one line."""
+    return tokens[position][:1] == " " and re.search(r"[.!?][\"”)]?$", line_before(tokens, position)) is not None
+
+
+def continues_word(tokens: Sequence[str], position: int) -> bool:
+    """A piece of a word that is not its first: letters after letters, without a space."""
+    return position > 0 and tokens[position][:1].isalpha() and tokens[position - 1][-1:].isalpha()
+
+
+def continues_number(tokens: Sequence[str], position: int) -> bool:
+    """A digit after a digit, or after a digit and a dot or comma."""
+    return tokens[position].isdigit() and re.search(r"\d[.,]?$", line_before(tokens, position)) is not None
+
+
+def continues_name(tokens: Sequence[str], position: int) -> bool:
+    """A word with a capital letter after another one, inside a sentence: a surname, often."""
+    return re.match(r" [A-Z][a-z]", tokens[position]) is not None and re.search(r"[\w,] [A-Z][a-z]+$", line_before(tokens, position)) is not None
+
+
+def after_comma(tokens: Sequence[str], position: int) -> bool:
+    """The first word after a comma, on one line."""
+    return tokens[position][:1] == " " and line_before(tokens, position).endswith(",")
+
+
+def after_to(tokens: Sequence[str], position: int) -> bool:
+    """The word after "to"."""
+    return tokens[position][:1] == " " and re.search(r"\bto$", line_before(tokens, position)) is not None
+
+
+def after_article(tokens: Sequence[str], position: int) -> bool:
+    """The word after "the", "a" or "an"."""
+    return tokens[position][:1] == " " and re.search(r"\b([Tt]he|[Aa]n?)$", line_before(tokens, position)) is not None
+
+
+def after_possessive(tokens: Sequence[str], position: int) -> bool:
+    """The word after "my", "your", "his", "her", "its", "our" or "their"."""
+    return tokens[position][:1] == " " and re.search(r"\b([Mm]y|[Yy]our|[Hh]is|[Hh]er|[Ii]ts|[Oo]ur|[Tt]heir)$", line_before(tokens, position)) is not None
+
+
+def after_speaker(tokens: Sequence[str], position: int) -> bool:
+    """The first token after the colon that follows a name at the start of a line."""
+    return re.fullmatch(r"[A-Z][\w. ]{0,20}:\s*", line_before(tokens, position)) is not None
+
+
+def in_indented_line(tokens: Sequence[str], position: int) -> bool:
+    """On a line that starts with two or more spaces, after them: program code, mostly."""
+    return re.match(r"(  |\t)\s*\S", line_before(tokens, position)) is not None
+
+
+def in_python_def(tokens: Sequence[str], position: int) -> bool:
+    """On the line of a Python function's header, after `def`."""
+    return re.match(r"\s*def\b", line_before(tokens, position)) is not None
+
+
+def in_comment(tokens: Sequence[str], position: int) -> bool:
+    """After // or, inside a line, # : a comment in program code."""
+    return re.search(r"(//|\S\s+#)\s", line_before(tokens, position)) is not None
+
+
+def in_recipe(tokens: Sequence[str], position: int) -> bool:
+    """Among the forty tokens before there are two or more of the words that measure what one cooks."""
+    return len(re.findall(r"\b(cups?|tablespoons?|teaspoons?|grams?|ounces?|oven|minutes)\b", "".join(tokens[max(0, position - 40) : position]))) >= 2
+
+
+def repeats(tokens: Sequence[str], position: int) -> bool:
+    """The token before was followed by this same token earlier in the text."""
+    pair = (tokens[position - 1], tokens[position]) if position > 0 else None
+    return pair is not None and pair in zip(tokens[: position - 1], tokens[1:position])
+
+
+def starts_text(tokens: Sequence[str], position: int) -> bool:
+    """One of the first eight tokens of a text."""
+    return position < 8
+
+
+PREDICATES: Mapping[str, Predicate] = {
+    predicate.__name__: predicate
+    for predicate in (
+        inside_quotation, inside_parentheses, inside_brackets, inside_bold, in_heading, in_list_item, starts_list_item, starts_line,
+        starts_sentence, continues_word, continues_number, continues_name, after_comma, after_to, after_article, after_possessive,
+        after_speaker, in_indented_line, in_python_def, in_comment, in_recipe, repeats, starts_text,
+    )
+}  # fmt: skip
+
+
+def named_positions(predicate: Predicate, tokenizer: PreTrainedTokenizerBase, tokens: Tensor) -> Tensor:
+    """Where a predicate says yes, bool [batch, pos]; no at special tokens.
+
+    tokens: ids, [batch, pos]. A text begins after a special token, and the predicate sees nothing before that: its `tokens`
+    are the strings of one text, and `position` counts from the text's first token.
+
+    Raises ValueError where the predicate returns something else than True or False.
+    """
+    special = set(tokenizer.all_special_ids)
+    named = torch.zeros(tokens.shape, dtype=torch.bool)
+    for row, ids in enumerate(tokens.tolist()):
+        strings, start = [tokenizer.decode([i]) for i in ids], 0
+        for column, token_id in enumerate(ids):
+            if token_id in special:
+                start = column + 1
+                continue
+            answer = predicate(strings[start:], column - start)
+            if not isinstance(answer, bool):
+                raise ValueError(f"The predicate gave {answer!r} at token {strings[column]!r}: return True or False.")
+            named[row, column] = answer
+    return named
+
+
+class Match(NamedTuple):
+    """The feature that fits a predicate best."""
+
+    feature: int
+    f1: float
+
+
+def best_feature(active: Tensor, named: Tensor) -> Match:
+    """The feature whose activity agrees best with a predicate; F1 is 2 |both| / (|active| + |named|).
+
+    active: where each feature is active, bool [n, n_features]; named: where the predicate says yes, bool [n]
+
+    The best of thousands looks better than it is: report its F1 on other text than the text it was chosen on.
+    """
+    f1 = feature_f1(active, named)
+    feature = int(f1.argmax())
+    return Match(feature, f1[feature].item())
+
+
+def feature_f1(active: Tensor, named: Tensor) -> Tensor:
+    """F1 of a predicate with every feature, [n_features]; 0 where nothing is active and nothing named.
+
+    active: bool [n, n_features]; named: bool [n]
+    """
+    both = named.float() @ active.float()
+    return 2 * both / (active.sum(dim=0) + named.sum()).clamp(min=1)
+
+
+def token_list(ids: Tensor, active: Tensor) -> Tensor:
+    """The tokens at which a feature is active more often than not: a description that looks at no context.
+
+    ids: token ids, [n]; active: bool [n]. Returns ids, [n_listed].
+    """
+    tokens, place = ids.unique(return_inverse=True)
+    share = torch.zeros(len(tokens)).index_add(0, place, active.float()) / place.bincount(minlength=len(tokens))
+    return tokens[share > 0.5]

@@ -1,0 +1,71 @@
+"""Directions for a concept that is known beforehand: what a feature found without being told has to be compared with."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Direction(NamedTuple):
+    """A concept is said to be present where activation · vector > threshold."""
+
+    vector: Tensor  # [d_in]
+    threshold: float
+
+
+def difference_of_means(x: Tensor, named: Tensor) -> Tensor:
+    """The mean activation where a concept is present, minus the mean where it is not, [d_in].
+
+    x: [n, d_in]; named: bool [n]. Raises ValueError where the concept is present everywhere or nowhere.
+    """
+    _check(named)
+    return x[named].mean(dim=0) - x[~named].mean(dim=0)
+
+
+def linear_probe(x: Tensor, named: Tensor, penalty: float = 1e-3, steps: int = 50) -> Tensor:
+    """The direction of a logistic regression that tells a concept's tokens from the others, [d_in].
+
+    x: [n, d_in]; named: bool [n]
+    penalty: on the squared weights, in units of the activations' root mean square
+
+    Both classes weigh the same. Its bias is left out: a threshold is chosen afterwards. Raises ValueError where the
+    concept is present everywhere or nowhere.
+    """
+    _check(named)
+    scale = x.square().mean().sqrt()
+    centred, target = (x - x.mean(dim=0)) / scale, named.to(x)
+    weight = torch.where(named, 0.5 / named.sum(), 0.5 / (~named).sum())
+    with torch.enable_grad():
+        vector, bias = torch.zeros(x.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
+        optimizer = torch.optim.LBFGS([vector, bias], max_iter=steps, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            each = torch.nn.functional.binary_cross_entropy_with_logits(centred @ vector + bias, target, reduction="none")
+            total = (weight * each).sum() + penalty * vector.square().sum()
+            total.backward()
+            return total
+
+        optimizer.step(loss)
+    return vector.detach() / scale
+
+
+def best_threshold(scores: Tensor, named: Tensor) -> float:
+    """The threshold at which `scores > threshold` has the largest F1 with a concept.
+
+    scores: [n]; named: bool [n]. Take it on other text than that on which F1 is reported.
+    """
+    _check(named)
+    ordered, order = scores.sort(descending=True)
+    hits = named[order].cumsum(0)
+    f1 = 2 * hits / (torch.arange(1, len(scores) + 1) + named.sum())
+    f1[:-1][ordered[:-1] == ordered[1:]] = -1.0  # a threshold can't separate equal scores
+    best = int(f1.argmax())
+    if best == len(scores) - 1:
+        return ordered[-1].item() - 1.0
+    return (ordered[best].item() + ordered[best + 1].item()) / 2
+
+
+def _check(named: Tensor) -> None:
+    if named.all() or not named.any():
+        raise ValueError(f"The concept is present at {int(named.sum())} of {len(named)} tokens: give text in which it is at some, and not at others.")
