@@ -14,6 +14,7 @@ from scripts.interp.datasets import (
     stranger_prompts,
 )
 from scripts.interp.dictionaries import match_directions, planted_dictionary
+from scripts.interp.feature_figures import feature_page, plot_activations, plot_directions, show_contexts
 from scripts.interp.features import load_contexts, sae_latents
 from scripts.interp.figures import (
     plot_attention_heads,
@@ -34,12 +35,14 @@ from scripts.interp.patching import patch_heads, patch_stream
 from scripts.interp.path_patching import path_patch
 from scripts.interp.paths import outputs_folder
 from scripts.interp.positions import role_positions, token_positions
+from scripts.interp.predicates import PREDICATES, best_feature, feature_f1, named_positions, token_list
+from scripts.interp.probes import best_threshold, difference_of_means, linear_probe
 from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.reference import reference_value
 from scripts.interp.residual import get_residual_stream_norms
-from scripts.interp.sae_activations import hook_activations, kept_positions, special_tokens
-from scripts.interp.sae_evaluation import evaluate_sae
-from scripts.interp.saes import load_sae
+from scripts.interp.sae_activations import hook_activations, kept_positions, norm_limit, special_tokens
+from scripts.interp.sae_evaluation import attached, evaluate_sae, sae_lens_losses
+from scripts.interp.saes import load_hub_sae, load_sae, sae_folder, untrained_copy
 from scripts.interp.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
 from scripts.interp.steering import add_direction, clamp_feature, generate
 from scripts.interp.superposition import feature_dimensionality, train_superposition
@@ -48,13 +51,17 @@ from scripts.interp.toy_models import training_record
 __all__ = [
     "IOI_TEMPLATES",
     "NAMES",
+    "PREDICATES",
     "PromptPairs",
     "TEXTBOOK",
     "WHEN_TEMPLATES",
     "ablate_heads",
     "add_direction",
+    "attached",
     "attribute_heads",
     "available_models",
+    "best_feature",
+    "best_threshold",
     "bootstrap_interval",
     "bootstrap_weights",
     "cache_filter",
@@ -65,8 +72,11 @@ __all__ = [
     "cpu_hooks",
     "create_induction_dataset",
     "create_ioi_dataset",
+    "difference_of_means",
     "evaluate_sae",
     "feature_dimensionality",
+    "feature_f1",
+    "feature_page",
     "free_memory",
     "generate",
     "get_residual_stream_norms",
@@ -75,25 +85,31 @@ __all__ = [
     "hook_activations",
     "kept_positions",
     "library_documentation",
+    "linear_probe",
     "load_activations",
     "load_contexts",
     "load_corpus",
+    "load_hub_sae",
     "load_model",
     "load_sae",
     "logit_lens",
     "match_directions",
     "mean_head_outputs",
     "memory_report",
+    "named_positions",
     "next_token_losses",
+    "norm_limit",
     "outputs_folder",
     "packed_tokens",
     "patch_heads",
     "patch_stream",
     "path_patch",
     "planted_dictionary",
+    "plot_activations",
     "plot_attention_heads",
     "plot_attention_pattern",
     "plot_curves",
+    "plot_directions",
     "plot_head_scores",
     "plot_logit_lens",
     "plot_residual_norms",
@@ -107,13 +123,18 @@ __all__ = [
     "role_positions",
     "run_circuit",
     "run_with_hooks",
+    "sae_folder",
     "sae_latents",
+    "sae_lens_losses",
     "save_activations",
     "save_figure",
+    "show_contexts",
     "special_tokens",
     "stranger_prompts",
+    "token_list",
     "token_positions",
     "train_superposition",
     "training_record",
+    "untrained_copy",
     "zero_head",
 ]

@@ -6,8 +6,9 @@ from sae_lens import SAE, StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
 from scripts.interp.corpus import load_corpus, packed_tokens
+from scripts.interp.hooks import run_with_hooks
 from scripts.interp.sae_activations import hook_activations, kept_positions, norm_limit, special_tokens
-from scripts.interp.sae_evaluation import evaluate_sae, ratio, splice
+from scripts.interp.sae_evaluation import attached, evaluate_sae, ratio, sae_lens_losses, splice
 
 HOOK = "blocks.0.hook_resid_post"
 
@@ -109,3 +110,45 @@ def test_bad_input(trained_toy, rows, activations):
         evaluate_sae(trained_toy, perfect(64), HOOK, rows, activations[2], 2)
     with pytest.raises(ValueError, match="n_spliced_rows is 11: give 2 to the number of rows, 10"):
         evaluate_sae(trained_toy, perfect(256), HOOK, rows, activations[2], 11)
+
+
+def random_sae() -> SAE:
+    generator = torch.Generator().manual_seed(3)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)
+    sae = new_sae(256, draw(256, 40) / 16, draw(40, 256), draw(40), draw(256))
+    sae.cfg.metadata.hook_name = HOOK
+    return sae.requires_grad_(False)
+
+
+def test_sae_lens_counts_in_its_own_way(trained_toy, rows):
+    sae, tokens = random_sae(), rows[:4].clone()
+    tokens[0, 20] = tokens[2, 40] = 0  # a BOS inside a row, which the two ways of counting treat differently
+    x, is_special = hook_activations(trained_toy, tokens, [HOOK])[HOOK], torch.isin(tokens, special_tokens(trained_toy))
+
+    def loss(values, where):
+        logits = trained_toy(tokens) if values is None else run_with_hooks(trained_toy, tokens, [(HOOK, splice(values, where))])
+        losses = -logits[:, :-1].log_softmax(dim=-1).gather(-1, tokens[:, 1:, None])[..., 0]
+        return losses[~is_special[:, :-1]].mean().item()
+
+    expected = {
+        "clean": loss(None, None), "spliced": loss(sae(x), ~is_special), "zero": loss(torch.zeros(256), torch.ones_like(is_special)),
+    }  # fmt: skip
+    assert sae_lens_losses(trained_toy, sae, tokens) == pytest.approx(expected, abs=1e-4)
+    assert len({round(value, 2) for value in expected.values()}) == 3
+
+
+def test_an_attached_sae_acts_everywhere_and_leaves_nothing_behind(trained_toy, rows, activations):
+    sae, tokens = random_sae(), rows[:3]
+    kind, clean = type(trained_toy), trained_toy(tokens)
+    with attached(trained_toy, sae):
+        logits = trained_toy(tokens)
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    ours = run_with_hooks(trained_toy, tokens, [(HOOK, splice(sae(activations[0][:3]), everywhere))])  # hooks still act there
+    assert torch.allclose(logits, ours, atol=1e-4) and (logits - clean).abs().max() > 0.1
+    with pytest.raises(RuntimeError), attached(trained_toy, sae):
+        raise RuntimeError
+    assert type(trained_toy) is kind and torch.equal(trained_toy(tokens), clean)
+    assert torch.allclose(hook_activations(trained_toy, tokens, [HOOK])[HOOK], activations[0][:3], atol=1e-5)
+    sae.cfg.metadata.hook_name = "blocks.7.hook_resid_post"
+    with pytest.raises(ValueError, match="This model has no hook"), attached(trained_toy, sae):
+        pass

@@ -5,11 +5,14 @@ import shutil
 
 import pytest
 import torch
-from sae_lens import StandardSAEConfig
+from huggingface_hub.errors import LocalEntryNotFoundError
+from sae_lens import JumpReLUSAEConfig, StandardSAEConfig
+from sae_lens.loading import pretrained_sae_loaders
 from sae_lens.registry import get_sae_class
 
-from scripts.interp import saes
-from scripts.interp.saes import load_sae
+from scripts.interp import models, saes
+from scripts.interp.embedded_model import ModelUnavailable
+from scripts.interp.saes import load_hub_sae, load_sae, untrained_copy
 
 
 @pytest.fixture
@@ -72,3 +75,91 @@ def test_a_folder_that_is_not_whole(trained_toy, folder, tmp_path):
     (folder / "cfg.json").write_text(json.dumps(config | {"d_sae": 41}))
     with pytest.raises(ValueError, match="holds no whole SAE"):
         load_sae(trained_toy, folder)
+
+
+def test_a_release_that_asks_for_other_model_settings(trained_toy, tmp_path):
+    asks = {"model_from_pretrained_kwargs": {"center_writing_weights": False}}
+    with pytest.raises(ValueError, match="asks for a model whose writing weights are not centred"):
+        load_sae(trained_toy, save(tmp_path / "uncentred", **asks))
+    load_sae(trained_toy, save(tmp_path / "centred", model_from_pretrained_kwargs={"center_writing_weights": True}))
+
+
+class Hub:
+    """Stands in for the hub's client: files come from a folder, or are nowhere."""
+
+    def __init__(self, monkeypatch, folder=None, cached=False):
+        self.folder, self.cached, self.asked = folder, cached, []
+        monkeypatch.setattr(pretrained_sae_loaders, "hf_hub_download", self.download)
+
+    def download(self, repo_id, filename, force_download=False):
+        self.asked.append((repo_id, filename))
+        offline = models.huggingface_hub.constants.HF_HUB_OFFLINE
+        if self.folder is None or (offline and not self.cached) or not (self.folder / filename).is_file():
+            raise LocalEntryNotFoundError(f"no {filename}")
+        return str(self.folder / filename)
+
+
+@pytest.fixture
+def release(tmp_path, trained_toy, monkeypatch):
+    """gpt2-small-res-jb as far as its names go, for the toy."""
+    save(tmp_path / "blocks.1.hook_resid_pre", hook_name="blocks.1.hook_resid_post")
+    overrides = {"model_from_pretrained_kwargs": {"center_writing_weights": True}, "model_name": "toy-attn-2l"}
+    monkeypatch.setattr("sae_lens.saes.sae.get_config_overrides", lambda release, sae_id: dict(overrides))
+    return tmp_path
+
+
+def test_a_release_comes_from_the_cache_without_asking_the_hub(trained_toy, release, monkeypatch):
+    hub = Hub(monkeypatch, release, cached=True)
+    monkeypatch.setattr(saes, "ask_hub", lambda *_: pytest.fail("The hub was asked."))
+    sae = load_hub_sae(trained_toy, "gpt2-small-res-jb", "blocks.1.hook_resid_pre")
+    expected = load_sae(trained_toy, release / "blocks.1.hook_resid_pre")
+    assert torch.equal(sae.W_dec, expected.W_dec) and not sae.W_dec.requires_grad
+    assert hub.asked[0] == ("jbloom/GPT2-Small-SAEs-Reformatted", "blocks.1.hook_resid_pre/cfg.json")
+
+
+def test_a_release_comes_from_the_hub(trained_toy, release, monkeypatch):
+    Hub(monkeypatch, release)
+    asked = []
+    monkeypatch.setattr(saes, "ask_hub", lambda *question: asked.append(question))
+    assert load_hub_sae(trained_toy, "gpt2-small-res-jb", "blocks.1.hook_resid_pre").cfg.d_sae == 40
+    assert asked == [("jbloom/GPT2-Small-SAEs-Reformatted", ".gitattributes")]
+
+
+def test_no_hub(trained_toy, monkeypatch):
+    Hub(monkeypatch)
+    monkeypatch.setattr(saes, "ask_hub", lambda *_: None)
+    with pytest.raises(ModelUnavailable, match="The download of jbloom/.*blocks.1.hook_resid_pre stopped .*: run it again"):
+        load_hub_sae(trained_toy, "gpt2-small-res-jb", "blocks.1.hook_resid_pre")
+
+    def unreachable(*_):
+        raise ModelUnavailable("jbloom/… can't be reached")
+
+    monkeypatch.setattr(saes, "ask_hub", unreachable)
+    with pytest.raises(ModelUnavailable, match="can't be reached"):
+        load_hub_sae(trained_toy, "gpt2-small-res-jb", "blocks.1.hook_resid_pre")
+
+
+def test_unknown_names_of_releases(trained_toy):
+    with pytest.raises(ValueError, match="sae-lens knows no release 'gpt3'"):
+        load_hub_sae(trained_toy, "gpt3", "x")
+    with pytest.raises(ValueError, match="has no SAE 'x': give one like 'blocks.0.hook_resid_pre'"):
+        load_hub_sae(trained_toy, "gpt2-small-res-jb", "x")
+
+
+@pytest.mark.parametrize("architecture, config", [("standard", StandardSAEConfig), ("jumprelu", JumpReLUSAEConfig)])
+def test_the_untrained_control_is_as_sparse(architecture, config):
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)
+    sae = get_sae_class(architecture)[0](config(d_in=32, d_sae=200))
+    with torch.no_grad():
+        for name, parameter in sae.named_parameters():
+            parameter.copy_(draw(*parameter.shape).abs() if name == "threshold" else draw(*parameter.shape))
+    x = draw(500, 32) * 3 + 1
+    before = sae.W_enc.clone()
+    control = untrained_copy(sae, x)
+    l0 = [(each.encode(x) > 0).sum(dim=-1).float().mean().item() for each in (sae, control)]
+    assert l0[1] == pytest.approx(l0[0], rel=0.01) and 5 < l0[0] < 195
+    assert torch.allclose(control.W_dec.norm(dim=1), sae.W_dec.norm(dim=1), rtol=1e-4)
+    assert torch.nn.functional.cosine_similarity(control.W_dec, sae.W_dec, dim=1).abs().mean() < 0.25
+    assert torch.equal(sae.W_enc, before) and torch.equal(untrained_copy(sae, x).W_enc, control.W_enc)
+    assert not torch.equal(untrained_copy(sae, x, seed=1).W_enc, control.W_enc)

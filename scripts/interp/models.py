@@ -263,10 +263,10 @@ def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBr
 def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
     """From the local Hugging Face cache if it is whole there, else from the hub that HF_ENDPOINT names."""
     if _in_hub_cache(repository):
-        with _hub_lookups(False):
+        with hub_lookups(False):
             return _boot(repository, name, device, dtype)
-    with _hub_lookups(True):
-        _ask_hub(repository)
+    with hub_lookups(True):
+        ask_hub(repository)
         started = time.monotonic()
         size = f", {MODELS[name].download_gb:.2g} GB," if name in MODELS else ""
         print(f"Downloading {repository}{size} from {huggingface_hub.constants.ENDPOINT}", flush=True)
@@ -310,7 +310,7 @@ def _in_hub_cache(repository: str) -> bool:
 
 
 @contextmanager
-def _hub_lookups(allowed: bool) -> Iterator[None]:
+def hub_lookups(allowed: bool) -> Iterator[None]:
     """Switch hub look-ups on or off: huggingface_hub reads HF_HUB_OFFLINE only when it is imported."""
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     huggingface_hub.constants.HF_HUB_OFFLINE = not allowed
@@ -320,8 +320,8 @@ def _hub_lookups(allowed: bool) -> Iterator[None]:
         huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
-def _ask_hub(repository: str) -> None:
-    """Return when the hub says, within seconds, that it has the model; raise ModelUnavailable otherwise.
+def ask_hub(repository: str, filename: str = "config.json") -> None:
+    """Return when the hub says, within seconds, that it has this file; raise ModelUnavailable otherwise.
 
     The libraries themselves would try again and again for half a minute.
     """
@@ -329,7 +329,7 @@ def _ask_hub(repository: str) -> None:
 
     def ask() -> None:
         try:
-            url = huggingface_hub.hf_hub_url(repository, "config.json")
+            url = huggingface_hub.hf_hub_url(repository, filename)
             huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS)
             answer.append(None)
         except Exception as error:

@@ -4,13 +4,15 @@ All of it over the positions that the SAE was trained for (see `sae_activations`
 Intervals are bootstrap intervals over rows of text.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.hooks import run_with_hooks
+from scripts.interp.hooks import check_hooks, run_with_hooks
 from scripts.interp.progress import progress_bar
 from scripts.interp.sae_activations import hook_activations, kept_positions, special_tokens
 from scripts.interp.statistics import bootstrap_weights
@@ -132,6 +134,52 @@ def evaluate_sae(
         n_massive=counts["massive"],
         n_predicted=int(predicted.sum()),
     )
+
+
+def sae_lens_losses(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> dict[str, float]:
+    """Cross-entropies that sae-lens' own evaluator gives: "clean", "spliced" and "zero", in nats.
+
+    Its conventions differ from ours: the SAE at all tokens but special ones, massive activations included; zero at every
+    position, BOS included; the mean over positions whose own token is not special (ours: whose next token is not).
+    tokens: [batch, pos]
+    """
+    from sae_lens.evals import get_recons_loss
+    from sae_lens.training.activation_scaler import ActivationScaler
+
+    special = special_tokens(model)
+    with torch.no_grad():
+        losses = get_recons_loss(
+            sae, model, ActivationScaler(), tokens, compute_kl=False, compute_ce_loss=True, ignore_tokens=special.tolist()
+        )
+    counted = ~torch.isin(tokens[:, :-1], special)
+    names = {"clean": "ce_loss_without_sae", "spliced": "ce_loss_with_sae", "zero": "ce_loss_with_ablation"}
+    return {name: losses[theirs][counted].mean().item() for name, theirs in names.items()}
+
+
+@contextmanager
+def attached(model: TransformerBridge, sae: "SAE") -> Iterator[None]:
+    """Inside, the model is sae-lens' SAETransformerBridge with the SAE attached: at every position, BOS included.
+
+    sae-lens makes such a bridge out of a TransformerBridge in this way, but only of one that it has loaded itself.
+    """
+    from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge, get_deep_attr, set_deep_attr
+
+    check_hooks(model, [sae.cfg.metadata.hook_name])
+    before = model.__class__
+    model.__class__, model._acts_to_saes, model._transcoder_output_hooks = SAETransformerBridge, {}, {}
+    place = model._resolve_hook_name(sae.cfg.metadata.hook_name)
+    hook_point = get_deep_attr(model, place)
+    name = hook_point.name
+    try:
+        model.add_sae(sae)
+        yield
+    finally:
+        model.reset_saes()  # leaves a new hook point there, to which the place's other names don't lead
+        set_deep_attr(model, place, hook_point)
+        hook_point.name = name  # which setting the attribute has shortened
+        model._hook_registry[place] = hook_point
+        del model._acts_to_saes, model._transcoder_output_hooks
+        model.__class__ = before
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Estimate:
