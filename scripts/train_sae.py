@@ -39,9 +39,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scripts.interp.corpus import library_documentation, load_corpus, packed_tokens
-from scripts.interp.features import save_contexts, top_contexts
+from scripts.interp.features import sae_latents, save_contexts, top_contexts
 from scripts.interp.models import EMBEDDED, load_model
 from scripts.interp.paths import outputs_folder, write_atomically
+from scripts.interp.predicates import PREDICATES, best_feature, feature_f1, named_positions
 from scripts.interp.sae_activations import StoredActivations, shuffled_batches, store_activations
 from scripts.interp.sae_evaluation import evaluate_sae
 from scripts.interp.saes import SAE_FOLDER, load_sae
@@ -49,6 +50,7 @@ from scripts.interp.saes import SAE_FOLDER, load_sae
 CONTEXT = 256  # tokens in a row of text
 CHECKPOINT_EVERY, RECORD_EVERY = 200, 50  # steps
 SPLICED_ROWS, SWEEP_ROWS = 40, 24  # of held-out text, on which cross-entropy is measured
+PREDICATE_ROWS, LEAST_NAMED = 32, 20  # of text on which predicates are tried; tokens that one must name to count
 
 
 class Settings(NamedTuple):
@@ -200,11 +202,32 @@ def train_and_judge(settings: Settings, model: Any, activations: StoredActivatio
     result = {
         **record,
         "held_out": {name: judge(folder, name) for name in rows},
+        "predicate_f1": predicate_f1(model, SAE.load_from_disk(folder)),
         "precision": {name: judge(saved, "test", SPLICED_ROWS) for name, saved in (("single", single), ("half", folder))},
     }
     write_atomically(folder / "metrics.json", json.dumps(result, indent=1) + "\n")
     write_atomically(folder / "README.md", model_card(folder.name, result))
     return result
+
+
+def predicate_f1(model: Any, sae: SAE) -> float:
+    """How well features fit the fixed predicates: mean F1 on the test split of those that fit best on the validation split.
+
+    Predicates that name fewer than LEAST_NAMED tokens of either are left out.
+    """
+    active, named = {}, {}
+    for split in ("validation", "test"):
+        rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)[:PREDICATE_ROWS]
+        active[split] = torch.cat([sae_latents(model, sae, batch).flatten(0, 1) > 0 for batch in rows.split(8)])
+        named[split] = {name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()}
+    scores = []
+    for name in PREDICATES:
+        if min(named[split][name].sum() for split in named) >= LEAST_NAMED:
+            feature = best_feature(active["validation"], named["validation"][name]).feature
+            scores.append(feature_f1(active["test"][:, [feature]], named["test"][name]).item())
+    if not scores:
+        raise ValueError(f"No predicate names {LEAST_NAMED} tokens in both splits.")
+    return sum(scores) / len(scores)
 
 
 def model_card(name: str, result: dict[str, Any]) -> str:
@@ -273,10 +296,11 @@ def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budge
         folder = outputs_folder("saes") / f"sweep-{hook_name}"
         sae, record = train(mine, stored[hook_name], outputs_folder("saes"), progress=sys.stderr.isatty())
         save_in_half_precision(sae, mine, limit, folder)
-        test = evaluate_sae(model, SAE.load_from_disk(folder), hook_name, held_out, limit, len(held_out))
-        results.append({**record, "held_out": {"test": test._asdict()}})
+        saved = SAE.load_from_disk(folder)
+        test = evaluate_sae(model, saved, hook_name, held_out, limit, len(held_out))
+        results.append({**record, "held_out": {"test": test._asdict()}, "predicate_f1": predicate_f1(model, saved)})
         print(f"{hook_name}: recovered {test.recovered_mean.value:.3f} (mean), {test.recovered_zero.value:.3f} (zero), FVU {test.fvu.value:.3f}, "
-              f"L0 {test.l0.value:.1f}, dead {test.dead_fraction:.3f}", flush=True)
+              f"L0 {test.l0.value:.1f}, dead {test.dead_fraction:.3f}, mean F1 of predicates {results[-1]['predicate_f1']:.2f}", flush=True)
         write_atomically(SAE_FOLDER / f"{settings.model}-sweep.json", json.dumps(results, indent=1) + "\n")
     return results
 
