@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from scripts.interp.predicates import PREDICATES, best_feature, feature_f1, named_positions, token_list
+from scripts.interp.predicates import PREDICATES, TOPICS, best_feature, feature_f1, named_positions, token_list
 
 # Each text is given as tokens; those that the predicate must name are in «guillemets».
 CASES = {
+    "about_code": ["x| =| f|(|y|)|;|\n|z|_|« w", "a| (|b|)| =|=| =|« (|«c", "f()| =| g|(|" + "|".join(["w"] * 30)],
     "inside_quotation": ['She| said|,| "|«Hello|« there|«"| and| left', "He| said| “|«Yes|«”| twice", '"|«Open|« line|«\n|closed'],
     "inside_parentheses": ["a| (|«b|« (|«c|«)|«)| d", "(|«a|«\n|b"],
     "inside_brackets": ["x| =| [|«1|«,|«2|«]|;"],
@@ -27,7 +28,6 @@ CASES = {
     "in_indented_line": ["if| x|:\n|    |return|«  1|«\n|y", "  |a|« b"],
     "in_python_def": ["def|« f|«(|«x|«):|«\n|    return", "define| it"],
     "in_comment": ["x| =| 1|  # |«set|« it|«\n|y", "call|()| // |«why"],
-    "in_recipe": ["2| cups| of| flour|,| 1| teaspoon|« of|« salt", "2| cups| of| flour"],
     "repeats": ["the| cat| sat|;| the| cat| ran|;|« the|« cat", "a|b|a|«b|«a|«b|c"],
     "starts_text": ["«a|«b|«c|«d|«e|«f|«g|«h|i|j"],
 }
@@ -50,7 +50,17 @@ class Tokenizer:
 
 
 def test_every_predicate_has_cases():
-    assert CASES.keys() == PREDICATES.keys()
+    assert CASES.keys() | {f"about_{topic}" for topic in TOPICS} == PREDICATES.keys()
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_topic_needs_two_of_its_words_shortly_before(topic):
+    first, second = sorted(TOPICS[topic])[:2]
+    about = PREDICATES[f"about_{topic}"]
+    text = ["It", " was", f" {first}", ",", f" {second.upper()}", "."] + [" x"] * 40
+    named = [position for position in range(len(text)) if about(text, position)]
+    assert named == list(range(5, 33))  # after the second word, until the first is thirty tokens back
+    assert not any(about([f" {first}less", f" {second}", "."], position) for position in range(3))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,6 +7,7 @@ looking at any feature, so that features, neurons and other directions can be co
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -130,11 +131,6 @@ def in_comment(tokens: Sequence[str], position: int) -> bool:
     return re.search(r"(//|\S\s+#)\s", line_before(tokens, position)) is not None
 
 
-def in_recipe(tokens: Sequence[str], position: int) -> bool:
-    """Among the forty tokens before there are two or more of the words that measure what one cooks."""
-    return len(re.findall(r"\b(cups?|tablespoons?|teaspoons?|grams?|ounces?|oven|minutes)\b", "".join(tokens[max(0, position - 40) : position]))) >= 2
-
-
 def repeats(tokens: Sequence[str], position: int) -> bool:
     """The token before was followed by this same token earlier in the text."""
     pair = (tokens[position - 1], tokens[position]) if position > 0 else None
@@ -146,12 +142,37 @@ def starts_text(tokens: Sequence[str], position: int) -> bool:
     return position < 8
 
 
-PREDICATES: Mapping[str, Predicate] = {
+def about(topic: str, tokens: Sequence[str], position: int) -> bool:
+    """Among the thirty tokens before there are two words of a topic, as TOPICS lists them."""
+    words = re.findall(r"[a-z]+", "".join(tokens[max(0, position - 30) : position]).lower())
+    return sum(word in TOPICS[topic] for word in words) >= 2
+
+
+def about_code(tokens: Sequence[str], position: int) -> bool:
+    """Among the thirty tokens before there are five of the signs = ( ) { } [ ] ; _ < >."""
+    return len(re.findall(r"[=(){}\[\];_<>]", "".join(tokens[max(0, position - 30) : position]))) >= 5
+
+
+TOPICS: Mapping[str, frozenset[str]] = {
+    topic: frozenset(words.split())
+    for topic, words in {
+        "cooking": "cup cups tablespoon tablespoons teaspoon teaspoons butter sugar salt flour oven bake recipe sauce cook dish ingredients",
+        "family": "mother father mom dad sister brother son daughter aunt uncle grandmother grandfather grandma grandpa wife husband cousin family",
+        "law": "court law legal agreement party parties contract rights liability clause terms license judge provision policy",
+        "numbers": "number numbers sum add subtract multiply divide equation equals total zero plus minus calculate",
+        "music": "music song songs band album guitar piano singer sing concert melody rhythm orchestra",
+        "science": "science scientists research study theory energy galaxy galaxies planet universe experiment physics species cells",
+        "school": "school student students teacher teachers class classroom college university lesson exam education",
+        "war": "war army soldiers battle military weapons enemy troops attack fight",
+    }.items()
+}
+
+PREDICATES: Mapping[str, Predicate] = {f"about_{topic}": partial(about, topic) for topic in TOPICS} | {
     predicate.__name__: predicate
     for predicate in (
-        inside_quotation, inside_parentheses, inside_brackets, inside_bold, in_heading, in_list_item, starts_list_item, starts_line,
+        about_code, inside_quotation, inside_parentheses, inside_brackets, inside_bold, in_heading, in_list_item, starts_list_item, starts_line,
         starts_sentence, continues_word, continues_number, continues_name, after_comma, after_to, after_article, after_possessive,
-        after_speaker, in_indented_line, in_python_def, in_comment, in_recipe, repeats, starts_text,
+        after_speaker, in_indented_line, in_python_def, in_comment, repeats, starts_text,
     )
 }  # fmt: skip
 
