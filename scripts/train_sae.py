@@ -1,7 +1,7 @@
 """Train a sparse autoencoder on one hook point of a model; a killed run goes on where it was.
 
     python -m scripts.train_sae --sweep 9 12 15 18 21 --tokens 200000 --width 4 --k 32 --passes 6    # to choose a layer
-    python -m scripts.train_sae blocks.15.hook_resid_post    # hours; the one that Lab 4 loads
+    python -m scripts.train_sae blocks.12.hook_resid_post    # hours; the one that Lab 4 loads
 
 The corpus's training split goes through the model once, and its activations stay on disk; the SAE takes several passes
 over them, each in another order. sae-lens trains and saves, so `SAE.load_from_disk` opens the result. It is judged on the
@@ -49,7 +49,7 @@ from scripts.interp.saes import SAE_FOLDER, load_sae
 
 CONTEXT = 256  # tokens in a row of text
 CHECKPOINT_EVERY, RECORD_EVERY = 200, 50  # steps
-SPLICED_ROWS, SWEEP_ROWS = 40, 24  # of held-out text, on which cross-entropy is measured
+SPLICED_ROWS, SWEEP_ROWS = 40, 12  # of held-out text, on which cross-entropy is measured
 PREDICATE_ROWS, LEAST_NAMED = 32, 20  # of text on which predicates are tried; tokens that one must name to count
 
 
@@ -60,10 +60,10 @@ class Settings(NamedTuple):
     hook_name: str
     architecture: str = "batchtopk"
     width: int = 8  # latents per dimension of the activation
-    k: int = 60  # latents above zero per token, where the architecture sets it
+    k: int = 40  # latents above zero per token, where the architecture sets it
     sparsity: float = 1.0  # weight of the sparsity loss, where it does not
     tokens: int = 0  # of the training split; 0 is all of them
-    passes: float = 4.0
+    passes: float = 3.0
     batch: int = 2048
     learning_rate: float = 1e-3
     seed: int = 0
@@ -202,7 +202,7 @@ def train_and_judge(settings: Settings, model: Any, activations: StoredActivatio
     result = {
         **record,
         "held_out": {name: judge(folder, name) for name in rows},
-        "predicate_f1": predicate_f1(model, SAE.load_from_disk(folder)),
+        "predicate_f1": predicate_f1(model, SAE.load_from_disk(folder), "validation", "test"),
         "precision": {name: judge(saved, "test", SPLICED_ROWS) for name, saved in (("single", single), ("half", folder))},
     }
     write_atomically(folder / "metrics.json", json.dumps(result, indent=1) + "\n")
@@ -210,21 +210,22 @@ def train_and_judge(settings: Settings, model: Any, activations: StoredActivatio
     return result
 
 
-def predicate_f1(model: Any, sae: SAE) -> float:
-    """How well features fit the fixed predicates: mean F1 on the test split of those that fit best on the validation split.
+def predicate_f1(model: Any, sae: SAE, chosen_on: str, reported_on: str) -> float:
+    """How well features fit the fixed predicates: mean F1 on one split of those that fit best on another.
 
     Predicates that name fewer than LEAST_NAMED tokens of either are left out.
     """
     active, named = {}, {}
-    for split in ("validation", "test"):
-        rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)[:PREDICATE_ROWS]
+    for split in (chosen_on, reported_on):
+        rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)
+        rows = rows[:: max(1, len(rows) // PREDICATE_ROWS)][:PREDICATE_ROWS]  # from all over the split
         active[split] = torch.cat([sae_latents(model, sae, batch).flatten(0, 1) > 0 for batch in rows.split(8)])
         named[split] = {name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()}
     scores = []
     for name in PREDICATES:
         if min(named[split][name].sum() for split in named) >= LEAST_NAMED:
-            feature = best_feature(active["validation"], named["validation"][name]).feature
-            scores.append(feature_f1(active["test"][:, [feature]], named["test"][name]).item())
+            feature = best_feature(active[chosen_on], named[chosen_on][name]).feature
+            scores.append(feature_f1(active[reported_on][:, [feature]], named[reported_on][name]).item())
     if not scores:
         raise ValueError(f"No predicate names {LEAST_NAMED} tokens in both splits.")
     return sum(scores) / len(scores)
@@ -286,10 +287,13 @@ Licence: as the project's.
 
 
 def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budget_gb: float) -> list[dict[str, Any]]:
-    """A small SAE for every layer's resid_post, trained and judged alike, on few rows. Returns what the sweep's file holds."""
+    """A small SAE for every layer's resid_post, trained and judged alike, on few rows. Returns what the sweep's file holds.
+
+    Judged on the validation split: what chooses must not be what the SAE that is chosen is judged on.
+    """
     hooks = [f"blocks.{layer}.hook_resid_post" for layer in layers]
     stored = store_activations(model, hooks, rows, outputs_folder("activations") / "sweep", budget_gb)
-    held_out = packed_tokens(load_corpus("test"), model.tokenizer, CONTEXT)[:SWEEP_ROWS]
+    held_out = packed_tokens(load_corpus("validation"), model.tokenizer, CONTEXT)[:SWEEP_ROWS]
     results = []
     for hook_name in hooks:
         mine, limit = settings._replace(hook_name=hook_name), stored[hook_name].norm_limit
@@ -297,17 +301,18 @@ def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budge
         sae, record = train(mine, stored[hook_name], outputs_folder("saes"), progress=sys.stderr.isatty())
         save_in_half_precision(sae, mine, limit, folder)
         saved = SAE.load_from_disk(folder)
-        test = evaluate_sae(model, saved, hook_name, held_out, limit, len(held_out))
-        results.append({**record, "held_out": {"test": test._asdict()}, "predicate_f1": predicate_f1(model, saved)})
-        print(f"{hook_name}: recovered {test.recovered_mean.value:.3f} (mean), {test.recovered_zero.value:.3f} (zero), FVU {test.fvu.value:.3f}, "
-              f"L0 {test.l0.value:.1f}, dead {test.dead_fraction:.3f}, mean F1 of predicates {results[-1]['predicate_f1']:.2f}", flush=True)
+        judged = evaluate_sae(model, saved, hook_name, held_out, limit, len(held_out))
+        fits = predicate_f1(model, saved, "train", "validation")
+        results.append({**record, "held_out": {"validation": judged._asdict()}, "predicate_f1": fits})
+        print(f"{hook_name}: recovered {judged.recovered_mean.value:.3f} (mean), {judged.recovered_zero.value:.3f} (zero), FVU {judged.fvu.value:.3f}, "
+              f"L0 {judged.l0.value:.1f}, dead {judged.dead_fraction:.3f}, mean F1 of predicates {fits:.2f}", flush=True)
         write_atomically(SAE_FOLDER / f"{settings.model}-sweep.json", json.dumps(results, indent=1) + "\n")
     return results
 
 
 def main(arguments: Optional[list[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.train_sae", description=__doc__.splitlines()[0])
-    parser.add_argument("hook_name", nargs="?", help="for example blocks.15.hook_resid_post")
+    parser.add_argument("hook_name", nargs="?", help="for example blocks.12.hook_resid_post")
     parser.add_argument("--sweep", nargs="+", type=int, metavar="LAYER", help="train a small SAE for resid_post of each layer instead")
     parser.add_argument("--model", default=EMBEDDED, help="as load_model knows it (%(default)s)")
     for field, default in Settings._field_defaults.items():

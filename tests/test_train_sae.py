@@ -116,7 +116,8 @@ def test_the_sweep_judges_every_layer_alike(small, capsys):
     assert main(arguments) == 0, capsys.readouterr().err
     results = json.loads((small / "checkpoints" / "toy-attn-2l-sweep.json").read_text())
     assert [each["settings"]["hook_name"] for each in results] == ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]
-    assert len({each["held_out"]["test"]["n_predicted"] for each in results}) == 1
+    assert len({each["held_out"]["validation"]["n_predicted"] for each in results}) == 1
+    assert all(0 <= each["predicate_f1"] <= 1 for each in results)
     assert "blocks.1.hook_resid_post: recovered" in capsys.readouterr().out
 
 
