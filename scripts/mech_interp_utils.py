@@ -40,7 +40,7 @@ from scripts.interp.probes import best_threshold, difference_of_means, linear_pr
 from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.reference import reference_value
 from scripts.interp.residual import get_residual_stream_norms
-from scripts.interp.sae_activations import hook_activations, kept_positions, norm_limit, special_tokens
+from scripts.interp.sae_activations import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
 from scripts.interp.sae_evaluation import attached, evaluate_sae, sae_lens_losses
 from scripts.interp.saes import load_hub_sae, load_sae, sae_folder, untrained_copy
 from scripts.interp.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
@@ -84,6 +84,7 @@ __all__ = [
     "head_direct_effects",
     "hook_activations",
     "kept_positions",
+    "layer_of",
     "library_documentation",
     "linear_probe",
     "load_activations",

@@ -12,13 +12,14 @@ from scripts.course.grade import main
 from scripts.course.pages import remote_parts
 from scripts.course.release import student_versions
 from scripts.interp.paths import ROOT
-from tests.answers import lab01, lab02, lab03
+from tests.answers import lab01, lab02, lab03, lab04
 from tests.test_answers import source_of
 from tests.test_grade import DROPS_ASSERTS
 
 OTHERS = {  # labs that one student hands in as well, all right but for these
     lab02: {"ex3-patch-cell": "one position too early through BOS", "ex5-keep-only": "position 0 replaced"},
     lab03: {"ex2-induction-score": "offset period", "ex5-k-composition": "Q-composition"},
+    lab04: {"ex3-quality": "percent", "ex5-held-out-f1": "metrics on the text of the choice"},
 }
 WRONG_IN = {  # of Lab 1
     "ex1-second-mention": "last mention instead of second",
