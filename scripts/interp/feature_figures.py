@@ -78,7 +78,7 @@ def plot_activations(strengths: Mapping[str, Tensor], named: Mapping[str, Tensor
     """Histograms of features' activations above zero, split by what a predicate says of the token; one panel a feature.
 
     strengths: for each feature its activations, [n]; named: for each, under the same name, what the predicate says, bool [n]
-    The axis of counts is logarithmic, because strong activations are rare. Raises ValueError where the two don't fit.
+    The two parts are stacked. Raises ValueError where activations and predicates don't fit.
     """
     if not strengths or any(name not in named or named[name].shape != values.shape for name, values in strengths.items()):
         raise ValueError("Give activations and predicates under the same names and of the same length.")
@@ -93,11 +93,10 @@ def plot_activations(strengths: Mapping[str, Tensor], named: Mapping[str, Tensor
                 name=f"predicate says {says}", legendgroup=says, showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
         figure.update_xaxes(title_text="activation", row=1, col=column)
-    figure.update_yaxes(type="log", dtick=1)
     figure.update_yaxes(title_text="tokens", row=1, col=1)
     figure.update_layout(
         title=dict(text=title, x=0.02, xanchor="left"), template="plotly_white", font_color=INK, width=max(500, 330 * len(strengths)), height=390,
-        margin=dict(l=60, r=30, t=90, b=60), legend=dict(orientation="h", y=-0.22), barmode="group", bargap=0,
+        margin=dict(l=60, r=30, t=90, b=60), legend=dict(orientation="h", y=-0.22), barmode="stack",
     )  # fmt: skip
     figure.update_annotations(font_size=13)
     return figure
