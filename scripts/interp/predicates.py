@@ -1,8 +1,9 @@
 """Descriptions of features as predicates: functions of a text's tokens and a position that say yes or no.
 
 A description that cannot be wrong says nothing. These are about the context of a token, not about the token alone: a
-feature that is active at one word wherever it stands is a detector of that word. They are a fixed library, written without
-looking at any feature, so that features, neurons and other directions can be compared on equal terms.
+feature that is active at one word wherever it stands is a detector of that word. They are a fixed library, so that features,
+neurons and other directions can be compared on equal terms. All but `about_code`, which was added for an example of steering,
+were written before any feature was looked at.
 """
 
 import re
