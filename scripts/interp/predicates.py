@@ -2,8 +2,8 @@
 
 A description that cannot be wrong says nothing. These are about the context of a token, not about the token alone: a
 feature that is active at one word wherever it stands is a detector of that word. They are a fixed library, so that features,
-neurons and other directions can be compared on equal terms. All but `about_code`, which was added for an example of steering,
-were written before any feature was looked at.
+neurons and other directions can be compared on equal terms. Those about topics
+(`about_…`) were added for an example of steering, after features had been looked at; the others were written before.
 """
 
 import re
