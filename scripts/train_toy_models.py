@@ -3,8 +3,8 @@
     python -m scripts.train_toy_models --tokenizer    # once, before the first model: seconds
     python -m scripts.train_toy_models toy-attn-2l    # about 20 minutes of one core
 
-Only the corpus is trained on. In some rows a passage of it is repeated: without them induction heads form as well, but
-attend less surely (REPEATED = 0 trains that way). While a model trains, it is measured at more and more distant steps:
+Only the corpus is trained on. For the attention-only models a passage of it is repeated in some rows: without them
+induction heads form as well, but attend less surely. While a model trains, it is measured at more and more distant steps:
 loss on held-out text, by position; induction and previous-token scores of its heads on repeated random tokens. The same
 seed gives the same model on the same machine with the same number of threads.
 """
@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
@@ -41,14 +41,28 @@ from scripts.interp.toy_models import TOKENIZER_FOLDER, TOY_FOLDER, TOYS, load_t
 
 D_VOCAB = 2048
 BOS = "<|bos|>"
-STEPS, BATCH_ROWS = 4_750, 16
-REPEATED = 0.15  # share of the rows in which a passage of the text comes again and again
+BATCH_ROWS = 16
 WARM_UP, LEARNING_RATE, WEIGHT_DECAY, CLIP = 200, 3e-3, 0.01, 1.0
-SCHEDULE = 8_000  # steps after which the learning rate would be a tenth; see `learning_rate`
 CHECKPOINT_EVERY = 500
 PERIODS = (20, 35, 50)  # of the repeated random tokens that are measured on
 HELD_OUT_ROWS = 96
 EARLY, LATE = (16, 48), (96, 128)  # positions whose losses the in-context-learning score compares
+
+
+class Recipe(NamedTuple):
+    """What differs between the trainings of TOYS."""
+
+    steps: int
+    schedule: int  # steps after which the learning rate would be a tenth; see `learning_rate`
+    repeated: float  # share of the rows in which a passage of the text comes again and again
+
+
+_FOR_INDUCTION = Recipe(steps=4_750, schedule=8_000, repeated=0.15)
+RECIPES = {
+    "toy-attn-1l": _FOR_INDUCTION,
+    "toy-attn-2l": _FOR_INDUCTION,
+    "toy-mlp-1l": Recipe(steps=12_000, schedule=12_000, repeated=0.0),
+}
 
 
 def train_tokenizer(texts: list[str], folder: Path = TOKENIZER_FOLDER) -> None:
@@ -69,11 +83,13 @@ def train_tokenizer(texts: list[str], folder: Path = TOKENIZER_FOLDER) -> None:
     wrapped.save_pretrained(folder)
 
 
-def batches(texts: list[list[int]], bos_token_id: int, context: int, seed: int, step: int) -> Iterator[Tensor]:
+def batches(
+    texts: list[list[int]], bos_token_id: int, context: int, seed: int, step: int, repeated: float
+) -> Iterator[Tensor]:
     """Rows of text for step `step` (from 0) and those after it, [BATCH_ROWS, context] each, epoch after epoch.
 
-    Every epoch takes the texts in another order, and so cuts them into other rows. A share of REPEATED of the rows is filled with
-    its own beginning after BOS, again and again; how long the beginning is varies.
+    Every epoch takes the texts in another order, and so cuts them into other rows. A share of `repeated` of the rows is
+    filled with its own beginning after BOS, again and again; how long the beginning is varies.
     """
     done = 0
     for epoch in itertools.count():
@@ -81,16 +97,16 @@ def batches(texts: list[list[int]], bos_token_id: int, context: int, seed: int, 
         rows = pack(order, bos_token_id, context)
         for start in range(0, len(rows) - BATCH_ROWS + 1, BATCH_ROWS):
             if done >= step:
-                yield with_repeats(rows[start : start + BATCH_ROWS], random.Random(f"{seed} repeats {done}"))
+                yield with_repeats(rows[start : start + BATCH_ROWS], random.Random(f"{seed} repeats {done}"), repeated)
             done += 1
 
 
-def with_repeats(rows: Tensor, draw: random.Random) -> Tensor:
-    """The rows [n, context], some of them filled with their beginning: 8 tokens to half of the context at a time."""
+def with_repeats(rows: Tensor, draw: random.Random, repeated: float) -> Tensor:
+    """The rows [n, context], a share `repeated` of them filled with their beginning: 8 tokens to half of the context at a time."""
     rows = rows.clone()
     length = rows.shape[1] - 1
     for row in rows:
-        if draw.random() < REPEATED:
+        if draw.random() < repeated:
             period = draw.randint(min(8, length // 2), length // 2)
             row[1:] = row[1 : 1 + period].repeat(length // period + 1)[:length]
     return rows
@@ -145,20 +161,20 @@ def measure(model: TransformerBridge, held_out: Tensor, repeats: dict[int, Tenso
     }
 
 
-def is_recorded(step: int) -> bool:
+def is_recorded(step: int, last: int) -> bool:
     """Often while much happens, seldom later."""
-    return step % (50 if step <= 2000 else 250) == 0 or step == STEPS
+    return step % (50 if step <= 2000 else 250) == 0 or step == last
 
 
-def learning_rate(step: int) -> float:
-    """Up in a line, then along a cosine that would be down to a tenth after SCHEDULE steps.
+def learning_rate(step: int, schedule: int) -> float:
+    """Up in a line, then along a cosine that would be down to a tenth after `schedule` steps.
 
-    Training ends before: with the last, small learning rates the held-out loss still falls a little, and the induction
+    The attention-only models' training ends before: with the last, small learning rates the held-out loss still falls a little, and the induction
     scores fall as well.
     """
     if step < WARM_UP:
         return LEARNING_RATE * (step + 1) / WARM_UP
-    share = (step - WARM_UP) / max(1, SCHEDULE - WARM_UP)
+    share = (step - WARM_UP) / max(1, schedule - WARM_UP)
     return LEARNING_RATE * (0.1 + 0.9 * (1 + math.cos(math.pi * share)) / 2)
 
 
@@ -166,6 +182,7 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
     """Train one of TOYS, from its last checkpoint in `work` if there is one. Returns the model and its record."""
     tokenizer = load_toy_tokenizer()
     bos, n_ctx = tokenizer.bos_token_id, TOYS[name]["n_ctx"]
+    steps, schedule, repeated = RECIPES[name]
     model = new_toy(TOYS[name], D_VOCAB, seed)
     start_positions_as_sinusoids(model)
     parameters = dict(model.original_model.named_parameters())
@@ -176,8 +193,8 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
         lr=LEARNING_RATE, betas=(0.9, 0.98),
     )  # fmt: skip
     settings = {
-        "name": name, "seed": seed, "steps": STEPS, "batch_rows": BATCH_ROWS, "learning_rate": LEARNING_RATE,
-        "repeated": REPEATED, "config": TOYS[name],
+        "name": name, "seed": seed, "steps": steps, "schedule": schedule, "batch_rows": BATCH_ROWS,
+        "learning_rate": LEARNING_RATE, "repeated": repeated, "config": TOYS[name],
     }  # fmt: skip
     step, seconds, record, running = 0, 0.0, [], []
     checkpoint = work / f"{name}.pt"
@@ -200,10 +217,10 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
         for period in PERIODS
     }  # fmt: skip
     began = time.monotonic()
-    data = batches(texts, bos, n_ctx, seed, step)
-    with tqdm(total=STEPS, initial=step, desc=name, disable=not progress) as bar:
+    data = batches(texts, bos, n_ctx, seed, step, repeated)
+    with tqdm(total=steps, initial=step, desc=name, disable=not progress) as bar:
         while True:
-            if is_recorded(step) and (not record or record[-1]["step"] < step):
+            if is_recorded(step, steps) and (not record or record[-1]["step"] < step):
                 train_loss = sum(running) / len(running) if running else None
                 record.append({"step": step, "train_loss": train_loss} | measure(model, held_out, repeats))
                 running = []
@@ -211,10 +228,10 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
                 bar.set_postfix(loss=round(record[-1]["validation_loss"], 3), induction=round(best, 3))
                 if not progress:
                     print(f"{name}, step {step}: loss {record[-1]['validation_loss']:.3f}, best induction score {best:.3f}", flush=True)
-            if step == STEPS:
+            if step == steps:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step)
+                group["lr"] = learning_rate(step, schedule)
             loss = losses(model, next(data)).mean()
             if not math.isfinite(loss.item()):
                 raise ValueError(
@@ -240,7 +257,7 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
     return model, {
         "settings": settings,
         "seconds": round(seconds + time.monotonic() - began),
-        "epochs": STEPS * BATCH_ROWS * n_ctx / sum(map(len, texts)),
+        "epochs": steps * BATCH_ROWS * n_ctx / sum(map(len, texts)),
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}",
         "torch": torch.__version__,
@@ -270,15 +287,21 @@ def model_card(name: str, record: dict[str, Any], n_parameters: int) -> str:
         for row in record["steps"]
         if row["step"] % 1000 == 0 or row is last
     )
+    if settings["config"].get("attn_only"):
+        what = "An attention-only transformer, trained by this project for its lab on induction heads."
+        rows = f"""In {settings['repeated']:.0%} of the rows a passage of that text, of varying length, was repeated until the
+  row was full. Random tokens were never trained on."""
+    else:
+        what = "A one-layer transformer with an MLP, trained by this project to look for features in its neurons."
+        rows = "No passage was repeated."
     config = ", ".join(f"{key} {value}" for key, value in settings["config"].items())
     return f"""# {name}
 
-An attention-only transformer, trained by this project for its lab on induction heads. {n_parameters / 1e6:.1f} million
+{what} {n_parameters / 1e6:.1f} million
 parameters: {config}, vocabulary {D_VOCAB}. `load_model("{name}")` loads it.
 
 - **Data**: the training split of `data/corpus.jsonl.xz`, text that SmolLM2-135M-Instruct wrote (see `data/README.md`),
-  {record['epochs']:.1f} times over. In {settings['repeated']:.0%} of the rows a passage of that text, of varying length, was repeated until the
-  row was full. Random tokens were never trained on.
+  {record['epochs']:.1f} times over. {rows}
 - **Start**: random weights; positions start as sinusoids, and are trained.
 - **Training**: `python -m scripts.train_toy_models {name} --seed {settings['seed']}`: {settings['steps']:,} steps of
   {settings['batch_rows']} rows of {settings['config']['n_ctx']} tokens, AdamW with a learning rate of

@@ -5,18 +5,20 @@ import torch
 from safetensors.torch import load_file
 
 from scripts.interp import toy_models
-from scripts.interp.corpus import CORPUS_FILE
+from scripts.interp.corpus import CORPUS_FILE, load_corpus, packed_tokens
 from scripts.interp.datasets import create_induction_dataset
 from scripts.interp.embedded_model import ModelUnavailable
 from scripts.interp.induction import next_token_losses, repeat_scores
 from scripts.interp.models import available_models, load_model, random_weight_copy
+from scripts.interp.sae_activations import hook_activations
 from scripts.interp.toy_models import TOY_FOLDER, TOYS, load_toy_tokenizer, training_record
 from scripts.train_toy_models import model_card, start_positions_as_sinusoids
 
+ATTENTION_ONLY = ["toy-attn-1l", "toy-attn-2l"]
 PERIOD = 40  # none of those that were measured during training
 
 
-@pytest.fixture(scope="module", params=["toy-attn-1l", "toy-attn-2l"])
+@pytest.fixture(scope="module", params=ATTENTION_ONLY)
 def toy(request):
     return load_model(request.param)
 
@@ -61,10 +63,25 @@ def test_the_record_belongs_to_the_model(name):
 
 
 def test_the_phase_change_is_in_the_record_of_two_layers_only():
-    best = {name: [max(map(max, row["induction"])) for row in training_record(name)["steps"]] for name in TOYS}
-    gain = {name: training_record(name)["steps"][-1]["in_context_score"] for name in TOYS}
+    best = {name: [max(map(max, row["induction"])) for row in training_record(name)["steps"]] for name in ATTENTION_ONLY}
+    gain = {name: training_record(name)["steps"][-1]["in_context_score"] for name in ATTENTION_ONLY}
     assert max(best["toy-attn-1l"]) < 0.2 and best["toy-attn-2l"][0] < 0.05 and best["toy-attn-2l"][-1] >= 0.6
     assert gain["toy-attn-2l"] < gain["toy-attn-1l"] - 0.1
+
+
+def test_the_model_with_neurons_needs_them():
+    toy = load_model("toy-mlp-1l")
+    tokens = packed_tokens(load_corpus("test"), toy.tokenizer, 128)[:20]
+    loss = next_token_losses(toy, tokens).mean().item()
+    assert loss == pytest.approx(training_record("toy-mlp-1l")["steps"][-1]["validation_loss"], abs=0.2)
+    hook = "blocks.0.mlp.hook_post"
+    neurons = hook_activations(toy, tokens, [hook])[hook]
+    assert neurons.shape == (20, 128, 512) and neurons.min() == 0
+    log_probs = toy.run_with_hooks(tokens, fwd_hooks=[(hook, lambda x, hook: torch.zeros_like(x))]).log_softmax(dim=-1)
+    without = -log_probs[:, :-1].gather(-1, tokens[:, 1:, None]).mean().item()
+    assert without > loss + 2
+    null = next_token_losses(random_weight_copy(toy), tokens).mean().item()
+    assert null > torch.tensor(float(toy.cfg.d_vocab)).log() - 0.1
 
 
 def test_the_tokenizer_was_trained_on_the_corpus():

