@@ -2,9 +2,11 @@
 
     python -m scripts.train_sae --sweep 9 12 15 18 21 --tokens 200000 --width 4 --k 32 --passes 6    # to choose a layer
     python -m scripts.train_sae blocks.12.hook_resid_post    # hours; the one that Lab 4 loads
+    python -m scripts.train_sae blocks.0.mlp.hook_post --model toy-mlp-1l --architecture monosemanticity --folder toy-mlp-1l-8x
 
 The corpus's training split goes through the model once, and its activations stay on disk; the SAE takes several passes
-over them, each in another order. sae-lens trains and saves, so `SAE.load_from_disk` opens the result. It is judged on the
+over them, each in another order. sae-lens trains and saves, so `SAE.load_from_disk` opens the result; the architecture
+"monosemanticity" is trained by the project's own loop in scripts/interp/dictionary_learning.py. It is judged on the
 test split and on documentation of the Python library, never on the training split; the strongest contexts of every
 feature come from the validation split.
 """
@@ -39,6 +41,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scripts.interp.corpus import library_documentation, load_corpus, packed_tokens
+from scripts.interp.dictionary_learning import Recipe, train_dictionary
 from scripts.interp.features import sae_latents, save_contexts, top_contexts
 from scripts.interp.models import EMBEDDED, load_model
 from scripts.interp.paths import outputs_folder, write_atomically
@@ -47,9 +50,8 @@ from scripts.interp.sae_activations import StoredActivations, shuffled_batches, 
 from scripts.interp.sae_evaluation import evaluate_sae
 from scripts.interp.saes import SAE_FOLDER, load_sae
 
-CONTEXT = 256  # tokens in a row of text
 CHECKPOINT_EVERY, RECORD_EVERY = 200, 50  # steps
-SPLICED_ROWS, SWEEP_ROWS = 40, 12  # of held-out text, on which cross-entropy is measured
+SWEEP_ROWS = 12  # of held-out text, on which the SAEs of a sweep are judged
 PREDICATE_ROWS, LEAST_NAMED = 32, 20  # of text on which predicates are tried; tokens that one must name to count
 
 
@@ -67,6 +69,8 @@ class Settings(NamedTuple):
     batch: int = 2048
     learning_rate: float = 1e-3
     seed: int = 0
+    context: int = 256  # tokens in a row of text; no more than the model's n_ctx
+    judged_rows: int = 40  # of held-out text, on which cross-entropy is measured
 
 
 def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
@@ -77,6 +81,7 @@ def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
         "batchtopk": lambda: BatchTopKTrainingSAEConfig(**shared, k=settings.k),
         "topk": lambda: TopKTrainingSAEConfig(**shared, k=settings.k, use_sparse_activations=False),
         "standard": lambda: StandardTrainingSAEConfig(**shared, l1_coefficient=settings.sparsity, l1_warm_up_steps=warm_up),
+        "monosemanticity": lambda: StandardTrainingSAEConfig(d_in=d_in, d_sae=settings.width * d_in),
         "gated": lambda: GatedTrainingSAEConfig(**shared, l1_coefficient=settings.sparsity, l1_warm_up_steps=warm_up),
         "jumprelu": lambda: JumpReLUTrainingSAEConfig(**shared, l0_coefficient=settings.sparsity, l0_warm_up_steps=warm_up),
     }  # fmt: skip
@@ -93,8 +98,23 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
     values = activations.values
     d_in, per_pass = values.shape[1], len(values) // settings.batch
     steps = round(settings.passes * per_pass)
+    name = hashlib.sha256(json.dumps(settings._asdict()).encode()).hexdigest()[:12]
     if steps < 1:
         raise ValueError(f"{len(values)} tokens do not fill one batch of {settings.batch}: give more, or a smaller batch.")
+    shared_record = {
+        "settings": settings._asdict(),
+        "tokens": len(values),
+        "tokens_special": activations.n_special,
+        "tokens_massive": activations.n_massive,
+        "norm_limit": activations.norm_limit,
+        "versions": {"torch": torch.__version__, "sae_lens": sae_lens.__version__},
+    }
+    if settings.architecture == "monosemanticity":
+        recipe = Recipe(settings.width * d_in, settings.sparsity, steps, settings.batch, settings.learning_rate, settings.seed)
+        dictionary, record = train_dictionary(values, recipe, work / f"{name}.pt", progress)
+        sae = get_sae_training_class("standard")[0](sae_config(settings, d_in, steps))
+        sae.load_state_dict(dictionary._asdict())
+        return sae, shared_record | record
     torch.manual_seed(settings.seed)
     config = sae_config(settings, d_in, steps)
     sae = get_sae_training_class(settings.architecture)[0](config)
@@ -112,7 +132,6 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
         sae.b_dec.copy_(sample.mean(dim=0) * trainer.activation_scaler.scaling_factor)
 
     step, seconds, record, running = 0, 0.0, [], []
-    name = hashlib.sha256(json.dumps(settings._asdict()).encode()).hexdigest()[:12]
     checkpoints = sorted(work.glob(f"{name}-*[0-9]"))
     if checkpoints:
         state = json.loads((checkpoints[-1] / "record.json").read_text())
@@ -156,17 +175,11 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
                 for old in set(work.glob(f"{name}-*[0-9]")) - {checkpoint}:
                     shutil.rmtree(old)
     sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
-    return sae, {
-        "settings": settings._asdict(),
-        "tokens": len(values),
-        "tokens_special": activations.n_special,
-        "tokens_massive": activations.n_massive,
-        "norm_limit": activations.norm_limit,
+    return sae, shared_record | {
         "steps": steps,
         "seconds": round(seconds + time.monotonic() - began),
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "versions": {"torch": torch.__version__, "sae_lens": sae_lens.__version__},
         "curve": record,
     }
 
@@ -175,7 +188,7 @@ def save_in_half_precision(sae: TrainingSAE, settings: Settings, limit: float, f
     """Write the SAE in sae-lens' folder format; weights in half precision, to be computed with in single."""
     metadata = sae.cfg.metadata
     metadata.model_name, metadata.hook_name = settings.model, settings.hook_name
-    metadata.prepend_bos, metadata.context_size, metadata.norm_limit = True, CONTEXT, limit
+    metadata.prepend_bos, metadata.context_size, metadata.norm_limit = True, settings.context, limit
     with torch.no_grad():
         sae.save_inference_model(folder)
     weights = {name: value.half() for name, value in load_file(folder / "sae_weights.safetensors").items()}
@@ -193,31 +206,31 @@ def train_and_judge(settings: Settings, model: Any, activations: StoredActivatio
     with torch.no_grad():
         sae.save_inference_model(single)
     texts = {"test": load_corpus("test"), "library": library_documentation()}
-    rows = {name: packed_tokens(documents, model.tokenizer, CONTEXT) for name, documents in texts.items()}
+    rows = {name: packed_tokens(documents, model.tokenizer, settings.context) for name, documents in texts.items()}
 
     def judge(saved: Path, name: str, n_rows: Optional[int] = None) -> dict[str, Any]:
         mine = rows[name][:n_rows]
-        return evaluate_sae(model, SAE.load_from_disk(saved), settings.hook_name, mine, limit, min(len(mine), SPLICED_ROWS))._asdict()
+        return evaluate_sae(model, SAE.load_from_disk(saved), settings.hook_name, mine, limit, min(len(mine), settings.judged_rows))._asdict()
 
     result = {
         **record,
         "held_out": {name: judge(folder, name) for name in rows},
-        "predicate_f1": predicate_f1(model, SAE.load_from_disk(folder), "validation", "test"),
-        "precision": {name: judge(saved, "test", SPLICED_ROWS) for name, saved in (("single", single), ("half", folder))},
+        "predicate_f1": predicate_f1(model, SAE.load_from_disk(folder), settings.context, "validation", "test"),
+        "precision": {name: judge(saved, "test", settings.judged_rows) for name, saved in (("single", single), ("half", folder))},
     }
     write_atomically(folder / "metrics.json", json.dumps(result, indent=1) + "\n")
     write_atomically(folder / "README.md", model_card(folder.name, result))
     return result
 
 
-def predicate_f1(model: Any, sae: SAE, chosen_on: str, reported_on: str) -> float:
+def predicate_f1(model: Any, sae: SAE, context: int, chosen_on: str, reported_on: str) -> float:
     """How well features fit the fixed predicates: mean F1 on one split of those that fit best on another.
 
     Predicates that name fewer than LEAST_NAMED tokens of either are left out.
     """
     active, named = {}, {}
     for split in (chosen_on, reported_on):
-        rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)
+        rows = packed_tokens(load_corpus(split), model.tokenizer, context)
         rows = rows[:: max(1, len(rows) // PREDICATE_ROWS)][:PREDICATE_ROWS]  # from all over the split
         active[split] = torch.cat([sae_latents(model, sae, batch).flatten(0, 1) > 0 for batch in rows.split(8)])
         named[split] = {name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()}
@@ -261,23 +274,31 @@ def model_card(name: str, result: dict[str, Any]) -> str:
         }.items()
     )
     seen = result["steps"] * settings.batch
+    sparsity = f"k {settings.k}" if "topk" in settings.architecture else f"weight of the sparsity loss {settings.sparsity:g}"
+    usual = Settings(EMBEDDED, settings.hook_name)
+    options = [
+        f"--{field.replace('_', '-')} {value}"
+        for field, value in settings._asdict().items()
+        if value != getattr(usual, field) and field != "context"
+    ]
+    options += [f"--folder {name}"] * (name != f"{settings.model}-{settings.hook_name}")
     lost = {key: abs(result["precision"]["half"][key][0] - result["precision"]["single"][key][0]) for key in ("fvu", "recovered_mean")}
     return f"""# {name}
 
 A sparse autoencoder ({settings.architecture}) for `{settings.hook_name}` of {settings.model}, trained by this project for its lab on
 features. `SAE.load_from_disk` of sae-lens {result['versions']['sae_lens']} opens this folder.
 
-- **Data**: {result['tokens']:,} activations of the training split of `data/corpus.jsonl.xz`, which the model wrote itself, in rows of
-  {CONTEXT} tokens that start with BOS; {settings.passes:g} passes, each in another order. Left out: {result['tokens_special']:,} special tokens and
+- **Data**: {result['tokens']:,} activations of the training split of `data/corpus.jsonl.xz`, which {EMBEDDED} wrote, in rows of {settings.context}
+  tokens that start with BOS; {settings.passes:g} passes, each in another order. Left out: {result['tokens_special']:,} special tokens and
   {result['tokens_massive']:,} tokens with a norm above {result['norm_limit']:.0f}, ten times the median.
-- **Training**: {result['steps']:,} steps of {settings.batch:,} tokens ({seen:,} in all), width {settings.width}×, k {settings.k}, learning rate
+- **Training**: {result['steps']:,} steps of {settings.batch:,} tokens ({seen:,} in all), width {settings.width}×, {sparsity}, learning rate
   {settings.learning_rate:g} with warm-up and decay, seed {settings.seed}; {result['seconds'] / 60:.0f} minutes with {result['threads']} thread(s) on
-  {result['machine']}, torch {result['versions']['torch']}. `python -m scripts.train_sae {settings.hook_name}` does it again.
+  {result['machine']}, torch {result['versions']['torch']}. `python -m scripts.train_sae {" ".join([settings.hook_name, *options])}` does it again.
 - **Stored** in half precision, computed with in single: that changes the fraction of variance unexplained by {lost['fvu']:.1e} and
   the share of cross-entropy recovered by {lost['recovered_mean']:.1e}. `metrics.json` has the training curve and what follows.
 
 Judged on text that it was not trained on, with 95 % intervals over rows of text: the corpus's test split, and documentation of
-the Python library, which the model did not write. Positions that were left out keep their activations.
+the Python library, which was written by people. Positions that were left out keep their activations.
 
 | | test split | library documentation |
 |---|---|---|
@@ -293,7 +314,7 @@ def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budge
     """
     hooks = [f"blocks.{layer}.hook_resid_post" for layer in layers]
     stored = store_activations(model, hooks, rows, outputs_folder("activations") / "sweep", budget_gb)
-    held_out = packed_tokens(load_corpus("validation"), model.tokenizer, CONTEXT)[:SWEEP_ROWS]
+    held_out = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)[:SWEEP_ROWS]
     results = []
     for hook_name in hooks:
         mine, limit = settings._replace(hook_name=hook_name), stored[hook_name].norm_limit
@@ -302,7 +323,7 @@ def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budge
         save_in_half_precision(sae, mine, limit, folder)
         saved = SAE.load_from_disk(folder)
         judged = evaluate_sae(model, saved, hook_name, held_out, limit, len(held_out))
-        fits = predicate_f1(model, saved, "train", "validation")
+        fits = predicate_f1(model, saved, settings.context, "train", "validation")
         results.append({**record, "held_out": {"validation": judged._asdict()}, "predicate_f1": fits})
         print(f"{hook_name}: recovered {judged.recovered_mean.value:.3f} (mean), {judged.recovered_zero.value:.3f} (zero), FVU {judged.fvu.value:.3f}, "
               f"L0 {judged.l0.value:.1f}, dead {judged.dead_fraction:.3f}, mean F1 of predicates {fits:.2f}", flush=True)
@@ -317,6 +338,8 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument("--model", default=EMBEDDED, help="as load_model knows it (%(default)s)")
     for field, default in Settings._field_defaults.items():
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(default), default=default, help="(%(default)s)")
+    parser.add_argument("--folder", help="in checkpoints/saes, for the result (the model's and the hook point's name)")
+    parser.add_argument("--no-contexts", dest="contexts", action="store_false", help="leave the features' strongest contexts out")
     parser.add_argument("--budget-gb", type=float, default=4.0, help="disk space for activations (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
     options = parser.parse_args(arguments)
@@ -327,18 +350,20 @@ def main(arguments: Optional[list[str]] = None) -> int:
     try:
         sae_config(settings, d_in=1, steps=1)  # a wrong architecture is found before hours of work
         model = load_model(options.model)
-        rows = packed_tokens(load_corpus("train"), model.tokenizer, CONTEXT)
+        settings = settings._replace(context=min(settings.context, model.cfg.n_ctx))
+        rows = packed_tokens(load_corpus("train"), model.tokenizer, settings.context)
         if settings.tokens:
-            rows = rows[: max(1, settings.tokens // CONTEXT)]
+            rows = rows[: max(1, settings.tokens // settings.context)]
         if options.sweep:
             sweep(options.sweep, settings, model, rows, options.budget_gb)
         else:
             name = f"{settings.model}-{settings.hook_name}"
             stored = store_activations(model, [settings.hook_name], rows, outputs_folder("activations") / name, options.budget_gb)
-            train_and_judge(settings, model, stored[settings.hook_name], SAE_FOLDER / name)
-            held_out = packed_tokens(load_corpus("validation"), model.tokenizer, CONTEXT)
-            contexts = top_contexts(model, load_sae(model, SAE_FOLDER / name), held_out)
-            save_contexts(SAE_FOLDER / name / "contexts.safetensors", contexts)
+            folder = SAE_FOLDER / (options.folder or name)
+            train_and_judge(settings, model, stored[settings.hook_name], folder)
+            if options.contexts:
+                held_out = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)
+                save_contexts(folder / "contexts.safetensors", top_contexts(model, load_sae(model, folder), held_out))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

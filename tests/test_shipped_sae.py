@@ -11,7 +11,9 @@ from scripts.interp.features import AFTER, BEFORE, load_contexts, sae_latents
 from scripts.interp.predicates import PREDICATES, best_feature, feature_f1, named_positions
 from scripts.interp.sae_evaluation import evaluate_sae
 from scripts.interp.saes import FILES, SAE_FOLDER, load_sae, sae_folder, untrained_copy
-from scripts.train_sae import CONTEXT, model_card
+from scripts.train_sae import Settings, model_card
+
+CONTEXT = Settings("", "").context
 
 
 @pytest.fixture(scope="module")

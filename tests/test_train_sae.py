@@ -70,7 +70,7 @@ def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch):
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("architecture", ["batchtopk", "topk", "standard", "gated", "jumprelu"])
+@pytest.mark.parametrize("architecture", ["batchtopk", "topk", "standard", "gated", "jumprelu", "monosemanticity"])
 def test_every_architecture_is_saved_and_loaded(architecture, tmp_path):
     activations, _ = planted(n=1000)
     settings = SETTINGS._replace(architecture=architecture, sparsity=0.3, passes=20)
@@ -95,7 +95,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(train_sae, "load_corpus", lambda split: documents if split == "train" else documents[:6])
     monkeypatch.setattr(train_sae, "library_documentation", lambda: documents[6:])
     monkeypatch.setattr(train_sae, "SAE_FOLDER", tmp_path / "checkpoints")
-    monkeypatch.setattr(train_sae, "CONTEXT", 32)
+    monkeypatch.setitem(Settings._field_defaults, "context", 32)
     monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path
 
@@ -109,6 +109,19 @@ def test_the_command_leaves_sae_metrics_and_card(small, capsys):
     assert (folder / "README.md").read_text() == model_card(folder.name, result)
     assert set(result["held_out"]) == {"test", "library"} and result["settings"]["k"] == 8
     assert 0 < result["held_out"]["test"]["fvu"][0] < 1
+
+
+def test_the_own_recipe_goes_to_a_folder_of_its_own_and_comes_back_as_it_is(small, capsys):
+    arguments = [HOOK, "--model", "toy-attn-2l", "--architecture", "monosemanticity", "--width", "2", "--sparsity", "2", "--batch", "64"]
+    assert main([*arguments, "--passes", "4", "--folder", "mine", "--no-contexts", "--judged-rows", "6"]) == 0, capsys.readouterr().err
+    folder = small / "checkpoints" / "mine"
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "cfg.json", "metrics.json", "sae_weights.safetensors"]
+    result, card = json.loads((folder / "metrics.json").read_text()), (folder / "README.md").read_text()
+    assert len(result["resampled"]) > 0 and result["curve"][-1]["fvu"] < result["curve"][0]["fvu"]
+    assert 0 < result["held_out"]["test"]["fvu"][0] < 1
+    assert "--architecture monosemanticity --width 2 --sparsity 2.0 --passes 4.0 --batch 64 --judged-rows 6 --folder mine" in card
+    W_dec = SAE.load_from_disk(folder).W_dec
+    assert torch.allclose(W_dec.norm(dim=1), torch.ones(len(W_dec)), atol=1e-3)
 
 
 def test_the_sweep_judges_every_layer_alike(small, capsys):
