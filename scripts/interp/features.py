@@ -1,5 +1,6 @@
 """Features of a sparse autoencoder on text: where they are active, and the contexts that activate them most."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,9 +23,9 @@ BEFORE, AFTER = 12, 4  # tokens of a context, around the one where the feature i
 class TopContexts(NamedTuple):
     """For every feature the contexts in which it is strongest, one a row of text, strongest first."""
 
-    tokens: Tensor  # token ids, [d_sae, n_contexts, BEFORE + 1 + AFTER]; BOS where the row of text begins or ends
+    tokens: Tensor  # token ids, [n_features, n_contexts, BEFORE + 1 + AFTER]; BOS where the row of text begins or ends
     activations: Tensor  # of the feature at these tokens, the same shape; the strongest is at index BEFORE
-    frequency: Tensor  # share of the tokens at which the feature is above zero, [d_sae]
+    frequency: Tensor  # share of the tokens at which the feature is above zero, [n_features]
     n_tokens: int  # that were looked at
 
 
@@ -42,25 +43,35 @@ def sae_latents(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> Tensor:
 
 def top_contexts(model: TransformerBridge, sae: "SAE", rows: Tensor, n_contexts: int = 8) -> TopContexts:
     """Look at all features on rows of text [n_rows, pos]. Takes one run of the model up to the SAE's layer."""
-    d_sae, window = sae.cfg.d_sae, torch.arange(-BEFORE, AFTER + 1)
     bos = model.tokenizer.bos_token_id
-    best = torch.full((d_sae, n_contexts), -1.0)
-    tokens = torch.full((d_sae, n_contexts, len(window)), bos)
-    activations = torch.zeros(d_sae, n_contexts, len(window))
-    n_active, n_tokens = torch.zeros(d_sae), 0
+    return strongest_contexts(lambda batch: sae_latents(model, sae, batch), sae.cfg.d_sae, rows, bos, n_contexts)
+
+
+def strongest_contexts(
+    values_of: Callable[[Tensor], Tensor], n_features: int, rows: Tensor, bos_token_id: int, n_contexts: int = 8
+) -> TopContexts:
+    """The same for anything that has a value at every token, neurons for example.
+
+    values_of: takes token ids [batch, pos] and returns [batch, pos, n_features]; only values above zero count
+    """
+    window = torch.arange(-BEFORE, AFTER + 1)
+    best = torch.full((n_features, n_contexts), -1.0)
+    tokens = torch.full((n_features, n_contexts, len(window)), bos_token_id)
+    activations = torch.zeros(n_features, n_contexts, len(window))
+    n_active, n_tokens = torch.zeros(n_features), 0
     with progress_bar(len(rows), "contexts") as bar:
         for batch in rows.split(BATCH_ROWS):
-            for row, latents in zip(batch, sae_latents(model, sae, batch)):
-                n_active += (latents > 0).sum(dim=0)
+            for row, values in zip(batch, values_of(batch)):
+                n_active += (values > 0).sum(dim=0)
                 n_tokens += len(row)
-                value, place = latents.max(dim=0)  # [d_sae]
-                at = place[:, None] + window  # [d_sae, window]
+                value, place = values.max(dim=0)  # [n_features]
+                at = place[:, None] + window  # [n_features, window]
                 inside = (at >= 0) & (at < len(row))
                 at = at.clamp(0, len(row) - 1)
-                here = torch.where(inside, latents.T.gather(1, at), 0.0)
+                here = torch.where(inside, values.T.gather(1, at), 0.0)
                 best, order = torch.cat([best, value[:, None]], dim=1).topk(n_contexts, dim=1)
                 activations = _with(activations, here, order)
-                tokens = _with(tokens, torch.where(inside, row[at], bos), order)
+                tokens = _with(tokens, torch.where(inside, row[at], bos_token_id), order)
             bar.update(len(batch))
     return TopContexts(tokens, activations, n_active / n_tokens, n_tokens)
 
