@@ -84,7 +84,8 @@ def run(path: Path, update: bool) -> str:
         write_atomically(path, nbformat.writes(text_outputs_only(notebook)) + "\n")
 
     clear = "\r" if sys.stdout.isatty() else ""
-    print(f"{clear}{path.stem:34}{time.monotonic() - started:6.0f} s   {earned:g} of {of:g} points"
+    result = f"{earned:g} of {of:g} points" if of else "not graded"
+    print(f"{clear}{path.stem:34}{time.monotonic() - started:6.0f} s   {result}"
           f"{f' (+{by_hand:g} graded by hand)' if by_hand else ''}   {'FAILED' if failure else 'ok'}", flush=True)
     return failure
 

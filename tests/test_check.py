@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.course import release
-from scripts.course.cells import read_notebook
+from scripts.course.cells import grade_id, grading, read_notebook, written_of
 from scripts.course.check import main
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, RIGHT1, RIGHT2, WRONG1, cell_of, filled
@@ -92,3 +92,15 @@ def test_no_such_lab(check, released, lab, said_):
 def test_a_file_that_is_no_notebook(check):
     status, said = check('{"cells": [')
     assert status == 2 and "is not a valid notebook" in said
+
+
+def test_a_notebook_without_points_says_that_it_is_not_graded(check, released):
+    notebook = filled(released)
+    notebook.cells = [cell for cell in notebook.cells if not written_of(type(notebook)(cells=[cell]))]
+    notebook.metadata["marked_cells"] = [grade_id(cell) for cell in notebook.cells if grade_id(cell)]
+    for cell in notebook.cells:
+        if "points" in grading(cell):
+            cell.metadata["nbgrader"]["points"] = 0
+    status, said = check(notebook)
+    assert status == 0
+    assert "2 of 2 exercises pass their tests. This notebook is not graded." in said and "hidden" not in said

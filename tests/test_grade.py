@@ -571,3 +571,14 @@ def test_wrong_folders_get_a_sentence(tmp_path, make, said):
         cwd=ROOT,
     )
     assert done.returncode == 2 and said in done.stdout and not done.stderr
+
+
+def test_labs_without_points_are_not_graded(tmp_path, capsys):
+    notebook = tiny_lab.solved_lab()
+    for cell in notebook.cells:
+        if "points" in cell.metadata.get("nbgrader", {}):
+            cell.metadata["nbgrader"]["points"] = 0
+    tiny_lab.write(tmp_path / "solutions" / f"{LAB}.ipynb", notebook)
+    (tmp_path / "in" / "somebody").mkdir(parents=True)
+    assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--solutions", str(tmp_path / "solutions")]) == 2
+    assert "holds no solved labs to grade against" in capsys.readouterr().out

@@ -148,6 +148,11 @@ def written_of(notebook: NotebookNode) -> list[Written]:
     return found
 
 
+def is_graded(notebook: NotebookNode) -> bool:
+    """Whether there is a point to be had; the exercises of a notebook without one are checked only."""
+    return any(grading(cell).get("points") for cell in notebook.cells)
+
+
 def heading(cell: NotebookNode) -> str:
     """The last heading in a markdown cell, without its #, or ""."""
     if cell.cell_type != "markdown" or grade_id(cell):

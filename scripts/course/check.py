@@ -20,6 +20,7 @@ from scripts.course.cells import (
     grade_id,
     grading,
     is_answer,
+    is_graded,
     is_test,
     read_notebook,
     setup_of,
@@ -75,10 +76,12 @@ def main(arguments: list[str] | None = None) -> int:
             f"{grade_id(cell)} was changed. Grading uses the original; "
             "to get it back, copy it from a fresh notebook."
         )
-    print(
-        f"{passed} of {len(exercises)} exercises pass the tests you can see. Grading adds hidden tests, "
-        "which try other inputs."
+    more = (
+        "pass the tests you can see. Grading adds hidden tests, which try other inputs."
+        if is_graded(notebook)
+        else "pass their tests. This notebook is not graded."
     )
+    print(f"{passed} of {len(exercises)} exercises {more}")
     if written_of(notebook):
         print("Written answers are graded by a person and are not checked here.")
     return 0 if passed == len(exercises) else 1

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import psutil
 
+from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook
 from scripts.course.course import stage
 from scripts.course.grade_one import Job, save_result
 from scripts.course.report import report, table
@@ -53,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     if not students:
         print(f"{options.submissions} holds no folders; each student needs one: <student>/<notebook>.ipynb.")
         return 2
-    solutions = sorted(options.solutions.glob("*.ipynb"))
+    try:
+        solutions = [path for path in sorted(options.solutions.glob("*.ipynb")) if is_graded(read_notebook(path))]
+    except UnreadableNotebook as error:
+        print(f"The labs in {options.solutions} could not be read: {error}")
+        return 1
     if not solutions:
         print(f"{options.solutions} holds no solved labs to grade against.")
         return 2
