@@ -19,6 +19,7 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -40,8 +41,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from scripts.interp.corpus import library_documentation, load_corpus, packed_tokens
-from scripts.interp.dictionary_learning import Recipe, train_dictionary
+from scripts.interp.chat import chat_rows
+from scripts.interp.corpus import Document, library_documentation, load_corpus, packed_tokens
+from scripts.interp.dictionary_learning import DictionaryRecipe, train_dictionary
 from scripts.interp.features import sae_latents, save_contexts, top_contexts
 from scripts.interp.models import EMBEDDED, load_model
 from scripts.interp.paths import outputs_folder, write_atomically
@@ -71,6 +73,7 @@ class Settings(NamedTuple):
     seed: int = 0
     context: int = 256  # tokens in a row of text; no more than the model's n_ctx
     judged_rows: int = 40  # of held-out text, on which cross-entropy is measured
+    chat: bool = False  # conversations through the model's chat template, whose own tokens are left out
 
 
 def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
@@ -110,7 +113,7 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
         "versions": {"torch": torch.__version__, "sae_lens": sae_lens.__version__},
     }
     if settings.architecture == "monosemanticity":
-        recipe = Recipe(settings.width * d_in, settings.sparsity, steps, settings.batch, settings.learning_rate, settings.seed)
+        recipe = DictionaryRecipe(settings.width * d_in, settings.sparsity, steps, settings.batch, settings.learning_rate, settings.seed)
         dictionary, record = train_dictionary(values, recipe, work / f"{name}.pt", progress)
         sae = get_sae_training_class("standard")[0](sae_config(settings, d_in, steps))
         sae.load_state_dict(dictionary._asdict())
@@ -197,6 +200,14 @@ def save_in_half_precision(sae: TrainingSAE, settings: Settings, limit: float, f
     write_atomically(folder / "cfg.json", json.dumps(config, indent=1) + "\n")
 
 
+def rows_of(documents: Sequence[Document], tokenizer: Any, settings: Settings) -> tuple[Tensor, Optional[Tensor]]:
+    """Token rows [n_rows, context] of documents, and which of their positions count; None where all do."""
+    if settings.chat:
+        rows = chat_rows(documents, tokenizer, settings.context)
+        return rows.tokens, rows.is_content
+    return packed_tokens(documents, tokenizer, settings.context), None
+
+
 def train_and_judge(settings: Settings, model: Any, activations: StoredActivations, folder: Path) -> dict[str, Any]:
     """Train, save to `folder`, judge what was saved; write metrics.json and a model card. Returns what metrics.json holds."""
     sae, record = train(settings, activations, outputs_folder("saes"), progress=sys.stderr.isatty())
@@ -206,11 +217,12 @@ def train_and_judge(settings: Settings, model: Any, activations: StoredActivatio
     with torch.no_grad():
         sae.save_inference_model(single)
     texts = {"test": load_corpus("test"), "library": library_documentation()}
-    rows = {name: packed_tokens(documents, model.tokenizer, settings.context) for name, documents in texts.items()}
+    rows = {name: rows_of(documents, model.tokenizer, settings) for name, documents in texts.items()}
 
     def judge(saved: Path, name: str, n_rows: Optional[int] = None) -> dict[str, Any]:
-        mine = rows[name][:n_rows]
-        return evaluate_sae(model, SAE.load_from_disk(saved), settings.hook_name, mine, limit, min(len(mine), settings.judged_rows))._asdict()
+        mine, wanted = (each if each is None else each[:n_rows] for each in rows[name])
+        n_spliced = min(len(mine), settings.judged_rows)
+        return evaluate_sae(model, SAE.load_from_disk(saved), settings.hook_name, mine, limit, n_spliced, wanted)._asdict()
 
     result = {
         **record,
@@ -277,7 +289,7 @@ def model_card(name: str, result: dict[str, Any]) -> str:
     sparsity = f"k {settings.k}" if "topk" in settings.architecture else f"weight of the sparsity loss {settings.sparsity:g}"
     usual = Settings(EMBEDDED, settings.hook_name)
     options = [
-        f"--{field.replace('_', '-')} {value}"
+        f"--{field.replace('_', '-')}" + ("" if value is True else f" {value}")
         for field, value in settings._asdict().items()
         if value != getattr(usual, field) and field != "context"
     ]
@@ -337,7 +349,8 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument("--sweep", nargs="+", type=int, metavar="LAYER", help="train a small SAE for resid_post of each layer instead")
     parser.add_argument("--model", default=EMBEDDED, help="as load_model knows it (%(default)s)")
     for field, default in Settings._field_defaults.items():
-        parser.add_argument(f"--{field.replace('_', '-')}", type=type(default), default=default, help="(%(default)s)")
+        kind = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        parser.add_argument(f"--{field.replace('_', '-')}", **kind, help="(%(default)s)")
     parser.add_argument("--folder", help="in checkpoints/saes, for the result (the model's and the hook point's name)")
     parser.add_argument("--no-contexts", dest="contexts", action="store_false", help="leave the features' strongest contexts out")
     parser.add_argument("--budget-gb", type=float, default=4.0, help="disk space for activations (%(default)s)")
@@ -351,14 +364,15 @@ def main(arguments: Optional[list[str]] = None) -> int:
         sae_config(settings, d_in=1, steps=1)  # a wrong architecture is found before hours of work
         model = load_model(options.model)
         settings = settings._replace(context=min(settings.context, model.cfg.n_ctx))
-        rows = packed_tokens(load_corpus("train"), model.tokenizer, settings.context)
+        rows, wanted = rows_of(load_corpus("train"), model.tokenizer, settings)
         if settings.tokens:
-            rows = rows[: max(1, settings.tokens // settings.context)]
+            n_rows = max(1, settings.tokens // settings.context)
+            rows, wanted = rows[:n_rows], wanted if wanted is None else wanted[:n_rows]
         if options.sweep:
             sweep(options.sweep, settings, model, rows, options.budget_gb)
         else:
             name = f"{settings.model}-{settings.hook_name}"
-            stored = store_activations(model, [settings.hook_name], rows, outputs_folder("activations") / name, options.budget_gb)
+            stored = store_activations(model, [settings.hook_name], rows, outputs_folder("activations") / (name + "-chat" * settings.chat), options.budget_gb, wanted)
             folder = SAE_FOLDER / (options.folder or name)
             train_and_judge(settings, model, stored[settings.hook_name], folder)
             if options.contexts:

@@ -8,7 +8,7 @@ from scripts.interp import dictionary_learning as learning
 from scripts.interp.dictionaries import match_directions, planted_dictionary
 from scripts.interp.dictionary_learning import (
     Dictionary,
-    Recipe,
+    DictionaryRecipe,
     encode,
     gradients,
     new_dictionary,
@@ -17,7 +17,7 @@ from scripts.interp.dictionary_learning import (
     without_parallel_part,
 )
 
-RECIPE = Recipe(d_sae=60, l1=0.5, steps=600, batch=200, learning_rate=3e-3)
+RECIPE = DictionaryRecipe(d_sae=60, l1=0.5, steps=600, batch=200, learning_rate=3e-3)
 
 
 def generator(seed=0):
@@ -118,6 +118,7 @@ def test_a_planted_dictionary_is_found_and_an_untrained_one_does_not_have_it(pla
 
 
 def test_dead_latents_are_brought_back_in_the_first_half_only(planted, monkeypatch):
+    monkeypatch.setattr(learning, "WINDOW", 8000)  # tokens, which are 40 steps
     original = learning.new_dictionary
 
     def with_dead(*arguments):

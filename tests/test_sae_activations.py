@@ -52,6 +52,18 @@ def test_what_is_stored_is_what_the_model_computes(trained_toy, rows, tmp_path):
         assert mine.norm_limit == pytest.approx(norm_limit(cache[name][:8], special[:8]), rel=1e-4)
 
 
+def test_only_wanted_positions_are_stored(trained_toy, rows, tmp_path):
+    (name,), wanted = HOOKS[1:], torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)) < 0.4
+    mine = store_activations(trained_toy, [name], rows, tmp_path / "wanted", wanted=wanted)[name]
+    special = torch.isin(rows, special_tokens(trained_toy)) | ~wanted
+    x = hook_activations(trained_toy, rows, [name])[name]
+    kept = kept_positions(x, special, mine.norm_limit)
+    assert torch.allclose(torch.from_numpy(np.array(mine.values)).float(), x[kept], atol=2e-2, rtol=1e-3)
+    assert mine.n_special == special.sum() and mine.norm_limit == pytest.approx(norm_limit(x[:8], special[:8]), rel=1e-4)
+    with pytest.raises(ValueError, match="of another model, hook point or text"):
+        store_activations(trained_toy, [name], rows, tmp_path / "wanted", wanted=~wanted)
+
+
 def test_a_killed_run_goes_on(trained_toy, rows, tmp_path, monkeypatch):
     whole = store_activations(trained_toy, HOOKS, rows, tmp_path / "whole")
     compute, calls = hook_activations, []

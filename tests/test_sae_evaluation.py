@@ -59,6 +59,21 @@ def test_a_perfect_sae(trained_toy, rows, activations):
     assert metrics.ce_clean.low < metrics.ce_clean.value < metrics.ce_clean.high
 
 
+def test_only_wanted_positions_count(trained_toy, rows, activations):
+    x, kept, limit = activations
+    wanted = torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    half = new_sae(256, torch.eye(256), torch.eye(256))  # loses what is negative
+    metrics = evaluate_sae(trained_toy, half, HOOK, rows, limit, 6, wanted)
+    mine = x[kept & wanted]
+    fvu = mine.clamp(max=0).square().sum() / (mine - mine.mean(dim=0)).square().sum()
+    assert metrics.n_tokens == len(mine) and metrics.fvu.value == pytest.approx(fvu.item(), rel=1e-3)
+    logits = run_with_hooks(trained_toy, rows[:6], [(HOOK, splice(half(x[:6]), (kept & wanted)[:6]))])
+    predicted = wanted[:6, 1:] & (rows[:6, 1:] != 0)
+    loss = -logits[:, :-1].log_softmax(dim=-1).gather(-1, rows[:6, 1:, None])[..., 0][predicted].mean().item()
+    assert metrics.ce_spliced.value == pytest.approx(loss, abs=1e-4) and metrics.n_predicted == predicted.sum()
+    assert metrics.fvu.value != evaluate_sae(trained_toy, half, HOOK, rows, limit, 6).fvu.value
+
+
 def test_the_mean_alone_explains_nothing(trained_toy, rows, activations):
     x, kept, limit = activations
     mean = x[kept].mean(dim=0)

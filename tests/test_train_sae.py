@@ -124,6 +124,17 @@ def test_the_own_recipe_goes_to_a_folder_of_its_own_and_comes_back_as_it_is(smal
     assert torch.allclose(W_dec.norm(dim=1), torch.ones(len(W_dec)), atol=1e-3)
 
 
+def test_conversations_leave_the_template_out(small, monkeypatch, capsys):
+    toy = train_sae.load_model("toy-attn-2l")
+    toy.tokenizer.chat_template = "{% for message in messages %}Role {{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    monkeypatch.setattr(train_sae, "load_model", lambda name: toy)
+    arguments = [HOOK, "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--chat", "--folder", "talk", "--no-contexts"]
+    assert main(arguments) == 0, capsys.readouterr().err
+    result = json.loads((small / "checkpoints" / "talk" / "metrics.json").read_text())
+    assert result["tokens_special"] > 12 * 5 and result["held_out"]["test"]["n_special"] > 6 * 5
+    assert "--chat --folder talk" in (small / "checkpoints" / "talk" / "README.md").read_text()
+
+
 def test_the_sweep_judges_every_layer_alike(small, capsys):
     arguments = ["--sweep", "0", "1", "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--passes", "1"]
     assert main(arguments) == 0, capsys.readouterr().err

@@ -26,7 +26,7 @@ from scripts.interp.paths import write_atomically
 from scripts.interp.sae_activations import shuffled_batches
 
 RESAMPLED_AT = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # of all steps; the second half is left for what was resampled to settle
-WINDOW = 1 / 16  # of all steps: a latent that was above zero on none of their tokens is dead
+WINDOW = 100_000  # tokens: a latent that was above zero on none of the last ones is dead
 RESAMPLED_FROM = 50_000  # tokens whose loss is looked at when dead latents are resampled
 ENCODER_NORM = 0.2  # of a resampled latent, as a share of the mean norm of the latents that are alive
 DENSE = 0.05  # share of latents above zero from which dense products are faster than sparse ones
@@ -43,7 +43,7 @@ class Dictionary(NamedTuple):
     b_dec: Tensor  # [d_in]
 
 
-class Recipe(NamedTuple):
+class DictionaryRecipe(NamedTuple):
     """How a dictionary is trained; two runs with equal recipes on equal activations give the same one."""
 
     d_sae: int
@@ -134,14 +134,14 @@ def resample(dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, 
                 optimizer.state[parameter][moment][rows] = 0
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
+def learning_rate(recipe: DictionaryRecipe, step: int) -> float:
     """Up in a line, constant, down to zero in a line."""
     share = step / recipe.steps
     return recipe.learning_rate * min(1, (share + 1 / recipe.steps) / WARM_UP, (1 - share) / DECAY)
 
 
 def train_dictionary(
-    values: np.ndarray, recipe: Recipe, checkpoint: Optional[Path] = None, progress: bool = True
+    values: np.ndarray, recipe: DictionaryRecipe, checkpoint: Optional[Path] = None, progress: bool = True
 ) -> tuple[Dictionary, dict[str, Any]]:
     """Train a dictionary on activations [n_tokens, d_in], from a checkpoint if there is that file.
 
@@ -159,7 +159,7 @@ def train_dictionary(
     step, seconds, record, running = 0, 0.0, [], []
     last_active = torch.zeros(recipe.d_sae, dtype=torch.long)
     resample_at = {round(share * recipe.steps) for share in RESAMPLED_AT}
-    window = max(1, round(WINDOW * recipe.steps))
+    window = max(1, round(WINDOW / recipe.batch))
     n_resampled = []
     settings = {**recipe._asdict(), "n_tokens": n_tokens, "d_in": d_in}
     if checkpoint is not None and checkpoint.is_file():

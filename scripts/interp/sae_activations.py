@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -82,10 +82,17 @@ def layer_of(hook_name: str) -> int:
 
 
 def store_activations(
-    model: TransformerBridge, hook_names: Sequence[str], rows: Tensor, folder: Path, budget_gb: float = 4.0
+    model: TransformerBridge,
+    hook_names: Sequence[str],
+    rows: Tensor,
+    folder: Path,
+    budget_gb: float = 4.0,
+    wanted: Optional[Tensor] = None,
 ) -> dict[str, StoredActivations]:
     """Run the model over token rows [n_rows, pos] and keep the activations of hook points in `folder`.
 
+    wanted: positions to keep, bool [n_rows, pos], such as those that no chat template wrote; the others count as special.
+        Default: all
     A killed run goes on after the last batch that was written. The norm limit of each hook point comes from the first
     BATCH_ROWS rows. Raises ValueError where there is no row, where the files would exceed the budget or the free
     disk space, and where `folder` holds the activations of something else.
@@ -93,9 +100,12 @@ def store_activations(
     if len(rows) == 0:
         raise ValueError("There are no rows of tokens: give at least one.")
     folder.mkdir(parents=True, exist_ok=True)
+    text = rows.numpy().tobytes() + (b"" if wanted is None else wanted.numpy().tobytes())
+    if wanted is None:
+        wanted = torch.ones_like(rows, dtype=torch.bool)
     settings = {
         "model": model.cfg.model_name, "hook_names": list(hook_names),
-        "rows": list(rows.shape), "sha256": hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
+        "rows": list(rows.shape), "sha256": hashlib.sha256(text).hexdigest(),
     }  # fmt: skip
     state_file = folder / "progress.json"
     state: dict[str, Any] = {"settings": settings, "rows_done": 0, "hooks": {}}
@@ -107,7 +117,7 @@ def store_activations(
     if not state["hooks"]:
         first = rows[:BATCH_ROWS]
         for name, values in hook_activations(model, first, hook_names).items():
-            limit = norm_limit(values, torch.isin(first, special))
+            limit = norm_limit(values, torch.isin(first, special) | ~wanted[:BATCH_ROWS])
             state["hooks"][name] = {"d": values.shape[-1], "limit": limit, "kept": 0, "special": 0, "massive": 0}
         needed = sum(rows.numel() * hook["d"] * 2 for hook in state["hooks"].values()) / 1e9
         free = shutil.disk_usage(folder).free / 1e9
@@ -128,7 +138,7 @@ def store_activations(
         bar.update(state["rows_done"])
         while state["rows_done"] < len(rows):
             tokens = rows[state["rows_done"] : state["rows_done"] + BATCH_ROWS]
-            is_special = torch.isin(tokens, special)
+            is_special = torch.isin(tokens, special) | ~wanted[state["rows_done"] : state["rows_done"] + BATCH_ROWS]
             for name, values in hook_activations(model, tokens, hook_names).items():
                 hook = state["hooks"][name]
                 kept = values[kept_positions(values, is_special, hook["limit"])]

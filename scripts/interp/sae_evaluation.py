@@ -6,7 +6,7 @@ Intervals are bootstrap intervals over rows of text.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -62,28 +62,36 @@ def splice(values: Tensor, where: Tensor):
 
 
 def evaluate_sae(
-    model: TransformerBridge, sae: "SAE", hook_name: str, rows: Tensor, limit: float, n_spliced_rows: int
+    model: TransformerBridge,
+    sae: "SAE",
+    hook_name: str,
+    rows: Tensor,
+    limit: float,
+    n_spliced_rows: int,
+    wanted: Optional[Tensor] = None,
 ) -> SaeMetrics:
     """Measure an SAE on token rows [n_rows, pos] of held-out text.
 
     limit: the norm above which tokens are left out, the one of training
     n_spliced_rows: how many of the rows, from the first, the cross-entropies are measured on, two or more; they
         take four runs of the model
+    wanted: positions that count, bool [n_rows, pos], such as those that no chat template wrote; the others are treated as
+        special tokens are. Default: all
 
     Raises ValueError for fewer than two rows of either, and where the SAE's width is not the activation's.
     """
     if not 2 <= n_spliced_rows <= len(rows):
         raise ValueError(f"n_spliced_rows is {n_spliced_rows}: give 2 to the number of rows, {len(rows)}.")
     special = special_tokens(model)
+    left_out = torch.isin(rows, special) if wanted is None else torch.isin(rows, special) | ~wanted
     sums: dict[str, list[Tensor]] = {key: [] for key in ("n", "x", "x_squared", "error", "active")}
     alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=sae.device)
     counts = {"special": 0, "massive": 0}
     with torch.no_grad(), progress_bar(len(rows) + 4 * n_spliced_rows, "evaluation") as bar:
-        for tokens in rows.split(BATCH_ROWS):
+        for tokens, is_special in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
             x = hook_activations(model, tokens, [hook_name])[hook_name]
             if x.shape[-1] != sae.cfg.d_in:
                 raise ValueError(f"The SAE takes {sae.cfg.d_in} numbers a token, {hook_name} gives {x.shape[-1]}: is it another model's?")
-            is_special = torch.isin(tokens, special)
             kept = kept_positions(x, is_special, limit)
             counts["special"] += int(is_special.sum())
             counts["massive"] += int((~is_special & ~kept).sum())
@@ -103,10 +111,10 @@ def evaluate_sae(
 
         losses: dict[str, list[Tensor]] = {key: [] for key in ("clean", "spliced", "mean", "zero")}
         n_predicted = []
-        for tokens in rows[:n_spliced_rows].split(BATCH_ROWS):
+        for tokens, is_special in zip(rows[:n_spliced_rows].split(BATCH_ROWS), left_out[:n_spliced_rows].split(BATCH_ROWS)):
             x = hook_activations(model, tokens, [hook_name])[hook_name]
-            kept = kept_positions(x, torch.isin(tokens, special), limit)
-            targets = ~torch.isin(tokens[:, 1:], special)
+            kept = kept_positions(x, is_special, limit)
+            targets = ~is_special[:, 1:]
             clean = model(tokens)
             n_predicted.append(targets.sum(dim=1))
             for key, values in (("clean", None), ("spliced", sae(x)), ("mean", mean.float()), ("zero", torch.zeros_like(mean))):
