@@ -17,6 +17,7 @@ from typing import Iterator, NamedTuple, Optional, TextIO, Union
 import huggingface_hub
 import torch
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.model_bridge.sources.transformers import (
@@ -25,6 +26,7 @@ from transformer_lens.model_bridge.sources.transformers import (
 )
 from transformers import AutoModelForCausalLM
 
+from scripts.interp.adapters import CONFIG_FILE as ADAPTER_CONFIG, load_adapter, merge_adapter
 from scripts.interp.embedded_model import (
     NAME as EMBEDDED,
     ModelUnavailable,
@@ -89,7 +91,7 @@ def load_model(
 
     Args:
         name: a name from `available_models()`, a hub repository ("owner/name") or a folder that
-            `save_pretrained` wrote. Default: the environment variable LAB_MODEL, then the embedded model.
+            `save_pretrained` or `python -m scripts.train_adapter` wrote. Default: the environment variable LAB_MODEL, then the embedded model.
         device: default "cuda" where there is one, else "cpu". "mps" is refused unless LAB_ALLOW_MPS=1.
         dtype: a floating torch dtype or its name. Default float32.
 
@@ -167,7 +169,7 @@ class AvailableModels(tuple):
 def available_models() -> AvailableModels:
     """What `load_model` knows by name: pairs of a `Model` and whether it is on this machine. Print it."""
     return AvailableModels(
-        (model, _is_here(model)) for model in MODELS.values()
+        (model, is_here(model)) for model in MODELS.values()
     )
 
 
@@ -225,12 +227,26 @@ class _WholeModel:
         return model
 
 
+def _with_adapter(folder: Path) -> type:
+    """Like _WholeModel; a low-rank fine-tune is added to the weights before the bridge folds them."""
+    adapter, _, scale = load_adapter(folder)
+
+    class WithAdapter(_WholeModel):
+        @staticmethod
+        def from_pretrained(source: str, **options):
+            model = _WholeModel.from_pretrained(source, **options)
+            merge_adapter(model, adapter, scale)
+            return model
+
+    return WithAdapter
+
+
 def _boot(
-    source: str, name: str, device: str, dtype: torch.dtype, bars: Optional[TextIO] = None
+    source: str, name: str, device: str, dtype: torch.dtype, bars: Optional[TextIO] = None, model_class: type = _WholeModel
 ) -> TransformerBridge:
     with quiet_libraries(bars):
         model = TransformerBridge.boot_transformers(
-            source, device=device, dtype=dtype, model_class=_WholeModel
+            source, device=device, dtype=dtype, model_class=model_class
         )
         model.enable_compatibility_mode(disable_warnings=True)
     model.cfg.model_name = name
@@ -251,14 +267,29 @@ def _boot_toy(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
 
 
 def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _boot_adapter(folder, device, dtype)
     if not (folder / "config.json").is_file():
         raise ValueError(
-            f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained."
+            f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained, or of an adapter."
         )
     try:
         return _boot(str(folder), folder.resolve().name, device, dtype)
     except OSError as error:
         raise ValueError(f"{folder} holds no complete model ({in_short(error)}).") from error
+
+
+def _boot_adapter(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
+    base = json.loads((folder / ADAPTER_CONFIG).read_text())["base"]
+    if base != EMBEDDED:
+        raise ValueError(f"The adapter in {folder} is for {base}: only those for {EMBEDDED} can be loaded.")
+    if not is_prepared():
+        raise ModelUnavailable(f"The adapter in {folder} needs {EMBEDDED}, which is not prepared yet: run `make model` in the project's folder.")
+    try:
+        model_class = _with_adapter(folder)
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ValueError(f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with `python -m scripts.train_adapter`.") from error
+    return _boot(str(embedded_model_folder()), folder.resolve().name, device, dtype, model_class=model_class)
 
 
 def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
@@ -286,7 +317,8 @@ def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) 
         return model
 
 
-def _is_here(model: Model) -> bool:
+def is_here(model: Model) -> bool:
+    """Whether everything that a model needs is on this machine."""
     if model.name == EMBEDDED:
         return is_prepared()
     if model.source == TOY_SOURCE:
