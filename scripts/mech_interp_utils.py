@@ -14,8 +14,16 @@ from scripts.interp.datasets import (
     stranger_prompts,
 )
 from scripts.interp.dictionaries import match_directions, planted_dictionary
-from scripts.interp.feature_figures import feature_page, plot_activations, plot_directions, show_contexts
-from scripts.interp.features import load_contexts, sae_latents
+from scripts.interp.dictionary_learning import DictionaryRecipe, train_dictionary
+from scripts.interp.feature_figures import (
+    feature_page,
+    plot_activations,
+    plot_densities,
+    plot_dimensionality,
+    plot_directions,
+    show_contexts,
+)
+from scripts.interp.features import load_contexts, sae_latents, strongest_contexts, top_contexts
 from scripts.interp.figures import (
     plot_attention_heads,
     plot_attention_pattern,
@@ -28,6 +36,7 @@ from scripts.interp.figures import (
 )
 from scripts.interp.hooks import check_hooks, run_with_hooks, zero_head
 from scripts.interp.induction import next_token_losses, repeat_scores
+from scripts.interp.intruder import context_vectors, intruder_trials, intruders_found, token_rarity
 from scripts.interp.logits import compute_logit_diff, get_top_predictions, logit_lens
 from scripts.interp.memory import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
 from scripts.interp.models import available_models, load_model, random_weight_copy
@@ -49,6 +58,7 @@ from scripts.interp.superposition import feature_dimensionality, train_superposi
 from scripts.interp.toy_models import training_record
 
 __all__ = [
+    "DictionaryRecipe",
     "IOI_TEMPLATES",
     "NAMES",
     "PREDICATES",
@@ -69,6 +79,7 @@ __all__ = [
     "check_hooks",
     "clamp_feature",
     "compute_logit_diff",
+    "context_vectors",
     "cpu_hooks",
     "create_induction_dataset",
     "create_ioi_dataset",
@@ -83,6 +94,8 @@ __all__ = [
     "get_top_predictions",
     "head_direct_effects",
     "hook_activations",
+    "intruder_trials",
+    "intruders_found",
     "kept_positions",
     "layer_of",
     "library_documentation",
@@ -110,6 +123,8 @@ __all__ = [
     "plot_attention_heads",
     "plot_attention_pattern",
     "plot_curves",
+    "plot_densities",
+    "plot_dimensionality",
     "plot_directions",
     "plot_head_scores",
     "plot_logit_lens",
@@ -132,8 +147,12 @@ __all__ = [
     "show_contexts",
     "special_tokens",
     "stranger_prompts",
+    "strongest_contexts",
     "token_list",
     "token_positions",
+    "token_rarity",
+    "top_contexts",
+    "train_dictionary",
     "train_superposition",
     "training_record",
     "untrained_copy",

@@ -70,6 +70,7 @@ def test_what_is_parallel_is_removed_and_nothing_else(dictionary):
 
 
 def test_dead_latents_get_the_directions_of_badly_reconstructed_tokens(dictionary):
+    dictionary.b_enc.fill_(-1e6)  # nothing is reconstructed yet
     x = torch.cat([tokens(200), 60 * torch.eye(8)[:3] + dictionary.b_dec])  # the last three are by far the worst
     optimizer = torch.optim.Adam(dictionary)
     for parameter in dictionary:
@@ -91,6 +92,13 @@ def test_dead_latents_get_the_directions_of_badly_reconstructed_tokens(dictionar
             value, old, first = value.T, old.T, first.T
         assert torch.equal(value[~dead], old[~dead]) and (first[dead] == 0).all() and (first[~dead] != 0).all()
     assert torch.equal(dictionary.b_dec, before.b_dec)
+
+
+def test_the_direction_is_that_of_what_is_missing(dictionary):
+    x = tokens(1)
+    missing = x - encode(dictionary, x) @ dictionary.W_dec - dictionary.b_dec
+    resample(dictionary, torch.optim.Adam(dictionary), torch.arange(30) == 5, x, generator())
+    assert torch.allclose(dictionary.W_dec[5], missing[0] / missing.norm(), atol=1e-5)
 
 
 def test_tokens_are_drawn_by_the_square_of_their_loss(dictionary):
@@ -118,7 +126,6 @@ def test_a_planted_dictionary_is_found_and_an_untrained_one_does_not_have_it(pla
 
 
 def test_dead_latents_are_brought_back_in_the_first_half_only(planted, monkeypatch):
-    monkeypatch.setattr(learning, "WINDOW", 8000)  # tokens, which are 40 steps
     original = learning.new_dictionary
 
     def with_dead(*arguments):
@@ -128,11 +135,12 @@ def test_dead_latents_are_brought_back_in_the_first_half_only(planted, monkeypat
 
     monkeypatch.setattr(learning, "new_dictionary", with_dead)
     values = planted.x.numpy().astype(np.float16)
-    _, record = train_dictionary(values, RECIPE, progress=False)
+    recipe = RECIPE._replace(window=8000)  # tokens, which are 40 steps
+    _, record = train_dictionary(values, recipe, progress=False)
     assert [each["step"] for each in record["resampled"]] == [75, 150, 225, 300]
     assert record["resampled"][0]["latents"] == 15 and record["curve"][-1]["dead"] < 0.05
     monkeypatch.setattr(learning, "RESAMPLED_AT", ())
-    _, without = train_dictionary(values, RECIPE, progress=False)
+    _, without = train_dictionary(values, recipe, progress=False)
     assert without["resampled"] == [] and without["curve"][-1]["dead"] >= 0.25
 
 

@@ -5,7 +5,15 @@ import re
 import pytest
 import torch
 
-from scripts.interp.feature_figures import coloured_tokens, feature_page, plot_activations, plot_directions, show_contexts
+from scripts.interp.feature_figures import (
+    coloured_tokens,
+    feature_page,
+    plot_activations,
+    plot_densities,
+    plot_dimensionality,
+    plot_directions,
+    show_contexts,
+)
 from scripts.interp.features import AFTER, BEFORE, TopContexts
 
 
@@ -33,6 +41,26 @@ def test_directions_are_drawn_from_the_origin():
             plot_directions(wrong, ["one", "two"])
     with pytest.raises(ValueError, match="there are 1 titles"):
         plot_directions(W, ["one"])
+
+
+def test_shares_stand_over_how_rare_features_are():
+    shares = [torch.tensor([1.0, 0.5]), torch.tensor([0.4, 0.4, 0.4])]
+    figure = plot_dimensionality([0.0, 0.75], shares, "Shares")
+    assert [each.y for each in figure.data] == [(1.0, 0.5), pytest.approx((0.4, 0.4, 0.4))]
+    assert all(abs(x - 1) < 0.1 for x in figure.data[0].x) and all(abs(x - 4) < 0.2 for x in figure.data[1].x)
+    assert len(set(figure.data[1].x)) == 3  # equal dots don't hide one another
+    assert "1/2: antipodal pair" in [note.text for note in figure.layout.annotations]
+    with pytest.raises(ValueError, match="1 sparsities and the shares of 2 models"):
+        plot_dimensionality([0.0], shares)
+
+
+def test_densities_count_every_feature_once():
+    frequencies = {"some": torch.tensor([0.0, 0.0, 0.001, 0.0011, 0.5]), "other": torch.tensor([1.0, 1e-5])}
+    figure = plot_densities(frequencies, 100_000, "Densities", bins=20)
+    some, never, other, none = figure.data
+    assert sum(some.y) == 3 and never.y == (2,) and sum(other.y) == 2 and none.y == (0,)
+    assert some.x[some.y.index(2)] == pytest.approx(-3, abs=0.25)
+    assert never.x[0] < min(some.x) and other.y[0] == 1 and other.y[-1] == 1
 
 
 def test_tokens_are_darker_the_stronger():

@@ -12,7 +12,7 @@ from sae_lens.registry import get_sae_class
 
 from scripts.interp import models, saes
 from scripts.interp.embedded_model import ModelUnavailable
-from scripts.interp.saes import load_hub_sae, load_sae, untrained_copy
+from scripts.interp.saes import load_hub_sae, load_sae, sae_folder, untrained_copy
 
 
 @pytest.fixture
@@ -43,6 +43,10 @@ def test_the_shipped_one_is_found_by_the_model_s_name(trained_toy, monkeypatch, 
     save(tmp_path / "toy-attn-2l-blocks.1.hook_resid_post")
     save(tmp_path / "another-blocks.1.hook_resid_post", model_name="another")
     assert load_sae(trained_toy).cfg.metadata.model_name == "toy-attn-2l"
+    save(tmp_path / "toy-attn-2l-8x")
+    assert sae_folder(trained_toy, "8x") == tmp_path / "toy-attn-2l-8x"
+    with pytest.raises(ValueError, match="No SAE '4x' ships for toy-attn-2l; there are: 8x, blocks.1.hook_resid_post"):
+        sae_folder(trained_toy, "4x")
 
 
 @pytest.mark.parametrize("given, sentence", [

@@ -6,7 +6,7 @@ Rows of W_dec have unit norm; otherwise small f with large rows would pay no pen
 https://transformer-circuits.pub/2023/monosemantic-features, section "Sparse Autoencoder Setup" and appendix "Advice for
 Training Sparse Autoencoders". What differs here, besides the size: activations are scaled to a mean norm of √d_in, b_dec starts at
 their mean rather than at their geometric median, W_enc starts as the transpose of W_dec, a resampled latent takes the
-direction of x - b_dec rather than of x, as its encoder sees it, and the learning rate has a warm-up and falls to zero.
+direction of what is missing at a token, x - x̂, rather than of x, and the learning rate has a warm-up and falls to zero.
 """
 
 import io
@@ -20,13 +20,12 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from scripts.interp.paths import write_atomically
+from scripts.interp.progress import progress_bar
 from scripts.interp.sae_activations import shuffled_batches
 
 RESAMPLED_AT = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # of all steps; the second half is left for what was resampled to settle
-WINDOW = 100_000  # tokens: a latent that was above zero on none of the last ones is dead
 RESAMPLED_FROM = 50_000  # tokens whose loss is looked at when dead latents are resampled
 ENCODER_NORM = 0.2  # of a resampled latent, as a share of the mean norm of the latents that are alive
 DENSE = 0.05  # share of latents above zero from which dense products are faster than sparse ones
@@ -51,6 +50,7 @@ class DictionaryRecipe(NamedTuple):
     steps: int
     batch: int = 2048
     learning_rate: float = 1e-3
+    window: int = 100_000  # tokens: a latent that was above zero on none of the last ones is dead
     seed: int = 0
 
 
@@ -109,7 +109,7 @@ def without_parallel_part(gradient: Tensor, W_dec: Tensor) -> Tensor:
 
 
 def resample(dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, x: Tensor, generator: torch.Generator) -> None:
-    """Point dead latents, bool [d_sae], at tokens x [n, d_in] that are reconstructed badly; changes the dictionary.
+    """Point dead latents, bool [d_sae], at what is missing at tokens x [n, d_in]; changes the dictionary.
 
     A token is drawn with a probability proportional to the square of its loss |x - x̂|², without replacement. The optimizer forgets
     what it knows of the latents.
@@ -118,12 +118,12 @@ def resample(dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, 
     if n_dead == 0:
         return
     W_enc, b_enc, W_dec, b_dec = dictionary
-    losses = torch.cat([(encode(dictionary, part) @ W_dec + b_dec - part).square().sum(dim=1) for part in x.split(4096)])
+    missing = torch.cat([part - encode(dictionary, part) @ W_dec - b_dec for part in x.split(4096)])
     if n_dead > len(x):
         raise ValueError(f"{n_dead} latents are dead and there are {len(x)} tokens to resample them from: give more tokens.")
-    drawn = torch.multinomial(losses.double().square(), n_dead, generator=generator)
-    directions = x[drawn] - b_dec
-    directions = directions / directions.norm(dim=1, keepdim=True)
+    losses = missing.square().sum(dim=1).double()
+    directions = missing[torch.multinomial(losses.square(), n_dead, generator=generator)]
+    directions /= directions.norm(dim=1, keepdim=True)
     alive_norm = W_enc[:, ~dead].norm(dim=0).mean() if n_dead < len(dead) else torch.tensor(1.0)
     W_dec[dead] = directions
     W_enc[:, dead] = (ENCODER_NORM * alive_norm * directions).T
@@ -141,9 +141,11 @@ def learning_rate(recipe: DictionaryRecipe, step: int) -> float:
 
 
 def train_dictionary(
-    values: np.ndarray, recipe: DictionaryRecipe, checkpoint: Optional[Path] = None, progress: bool = True
+    values: np.ndarray, recipe: DictionaryRecipe, checkpoint: Optional[Path] = None, progress: Optional[bool] = None
 ) -> tuple[Dictionary, dict[str, Any]]:
     """Train a dictionary on activations [n_tokens, d_in], from a checkpoint if there is that file.
+
+    progress: True for a bar, False for a line now and then, None for a bar where somebody watches
 
     Returns it, for activations as they are given, and a record of the run. Raises ValueError where the checkpoint
     belongs to another run, and for a loss that is no number.
@@ -159,7 +161,7 @@ def train_dictionary(
     step, seconds, record, running = 0, 0.0, [], []
     last_active = torch.zeros(recipe.d_sae, dtype=torch.long)
     resample_at = {round(share * recipe.steps) for share in RESAMPLED_AT}
-    window = max(1, round(WINDOW / recipe.batch))
+    window = max(1, round(recipe.window / recipe.batch))
     n_resampled = []
     settings = {**recipe._asdict(), "n_tokens": n_tokens, "d_in": d_in}
     if checkpoint is not None and checkpoint.is_file():
@@ -174,7 +176,8 @@ def train_dictionary(
         )
 
     began, data = time.monotonic(), shuffled_batches(values, recipe.batch, recipe.seed, step)
-    with warnings.catch_warnings(), torch.no_grad(), tqdm(total=recipe.steps, initial=step, desc="dictionary", disable=not progress) as bar:
+    with warnings.catch_warnings(), torch.no_grad(), progress_bar(recipe.steps, "dictionary", progress) as bar:
+        bar.update(step)
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
         while step < recipe.steps:
             for group in optimizer.param_groups:
@@ -203,7 +206,7 @@ def train_dictionary(
                 running = []
                 record.append({"step": step, "fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(dead.float().mean().item(), 4)})
                 bar.set_postfix(record[-1])
-                if not progress and step % CHECKPOINT_EVERY == 0:
+                if progress is False and step % CHECKPOINT_EVERY == 0:
                     print(f"step {step} of {recipe.steps}: {record[-1]}", flush=True)
             if checkpoint is not None and step % CHECKPOINT_EVERY == 0:
                 now = time.monotonic()

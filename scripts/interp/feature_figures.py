@@ -1,6 +1,7 @@
 """Figures about features: directions in a plane, contexts with their tokens coloured, and a page about some features."""
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
@@ -40,6 +41,66 @@ def plot_directions(W: Tensor, titles: Sequence[str], title: str = "") -> go.Fig
         title=dict(text=title, x=0.02, xanchor="left"), template="plotly_white", font_color=INK, width=max(500, 230 * len(W)), height=390,
         margin=dict(l=30, r=30, t=90, b=60), legend=dict(orientation="h", y=-0.05),
     )  # fmt: skip
+    return figure
+
+
+SHARES = {1: "1: a dimension of its own", 2 / 3: "2/3: triangle", 1 / 2: "1/2: antipodal pair", 2 / 5: "2/5: pentagon"}
+
+
+def plot_dimensionality(sparsity: Sequence[float], shares: Sequence[Tensor], title: str = "") -> go.Figure:
+    """Each feature's share of a dimension, as a dot over how rare the features are; lines where regular shapes lie.
+
+    sparsity: of each model, from 0 to below 1; the axis is 1 / (1 - sparsity), on a logarithmic scale
+    shares: for each model the shares of its features, [n_features], such as those that it represents at all
+
+    Raises ValueError for another number of models in one than in the other.
+    """
+    if len(sparsity) != len(shares):
+        raise ValueError(f"There are {len(sparsity)} sparsities and the shares of {len(shares)} models: give as many of both.")
+    figure = go.Figure()
+    spread = torch.Generator().manual_seed(0)
+    for i, (absent, values) in enumerate(zip(sparsity, shares)):
+        beside = 1 + 0.03 * (torch.rand(len(values), generator=spread) - 0.5)  # so that equal dots can be seen to be many
+        figure.add_scatter(
+            x=(beside / (1 - absent)).tolist(), y=values.tolist(), mode="markers", showlegend=False,
+            marker=dict(color=LINES[0], size=6, opacity=0.45), hovertemplate=f"absent {absent:.0%}: %{{y:.3f}}<extra></extra>",
+        )  # fmt: skip
+    for share, name in SHARES.items():
+        figure.add_hline(y=share, line=dict(color="#8a949e", width=1, dash="dot"), annotation_text=name, annotation_position="top right")
+    ticks = [1, 1.5, 2, 3, 4, 6, 8, 12, 20, 50, 100]
+    figure.update_xaxes(title="1 / (1 − sparsity): a feature is present once in so many examples", type="log", tickvals=ticks, showgrid=False)
+    figure.update_yaxes(title="share of a dimension", range=[0, 1.12], showgrid=False)
+    figure.update_layout(
+        title=dict(text=title, x=0.02, xanchor="left"), template="plotly_white", font_color=INK, width=860, height=480,
+        margin=dict(l=70, r=40, t=70, b=70),
+    )  # fmt: skip
+    return figure
+
+
+def plot_densities(frequencies: Mapping[str, Tensor], n_tokens: int, title: str = "", bins: int = 30) -> go.Figure:
+    """Histograms of how often features are above zero, on a logarithmic scale, one panel under another.
+
+    frequencies: by name, the share of the tokens at which each feature is above zero, [n_features]; features that are so
+        nowhere stand in a bar of their own at the left
+    n_tokens: that were looked at; less than one in n_tokens can't be seen
+    """
+    lowest = math.log10(1 / n_tokens)
+    width = -lowest / bins
+    figure = make_subplots(rows=len(frequencies), cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=list(frequencies))
+    for row, values in enumerate(frequencies.values(), start=1):
+        seen = values[values > 0].log10()
+        counts = torch.histc(seen, bins, lowest, 0)
+        figure.add_bar(x=[lowest + (i + 0.5) * width for i in range(bins)], y=counts.tolist(), width=width, marker_color=LINES[0], row=row, col=1, name="features")
+        figure.add_bar(x=[lowest - 2 * width], y=[int((values == 0).sum())], width=width, marker_color=LINES[1], row=row, col=1, name="on no token")
+        figure.update_yaxes(title="features", row=row, col=1)
+    powers = range(math.ceil(lowest), 1)
+    figure.update_xaxes(tickvals=[lowest - 2 * width, *powers], ticktext=["never", *(f"{10.0**p:g}" for p in powers)])
+    figure.update_xaxes(title="share of the tokens at which a feature is above zero", row=len(frequencies), col=1)
+    figure.update_layout(
+        title=dict(text=title, x=0.02, xanchor="left"), template="plotly_white", font_color=INK, width=820, height=120 + 190 * len(frequencies),
+        margin=dict(l=70, r=30, t=90, b=60), showlegend=False,
+    )  # fmt: skip
+    figure.update_annotations(font_size=13)
     return figure
 
 

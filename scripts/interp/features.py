@@ -61,25 +61,24 @@ def strongest_contexts(
     n_active, n_tokens = torch.zeros(n_features), 0
     with progress_bar(len(rows), "contexts") as bar:
         for batch in rows.split(BATCH_ROWS):
-            for row, values in zip(batch, values_of(batch)):
-                n_active += (values > 0).sum(dim=0)
-                n_tokens += len(row)
-                value, place = values.max(dim=0)  # [n_features]
-                at = place[:, None] + window  # [n_features, window]
-                inside = (at >= 0) & (at < len(row))
-                at = at.clamp(0, len(row) - 1)
-                here = torch.where(inside, values.T.gather(1, at), 0.0)
-                best, order = torch.cat([best, value[:, None]], dim=1).topk(n_contexts, dim=1)
-                activations = _with(activations, here, order)
-                tokens = _with(tokens, torch.where(inside, row[at], bos_token_id), order)
+            values = values_of(batch)
+            n_active += (values > 0).sum(dim=(0, 1))
+            n_tokens += batch.numel()
+            value, place = values.max(dim=1)  # [batch, n_features]
+            # Most rows of text have none of a feature's strongest contexts: those are left out before anything is copied.
+            best, order = torch.cat([best, value.T], dim=1).topk(n_contexts, dim=1)  # [n_features, n_contexts]
+            feature, slot = (order >= n_contexts).nonzero(as_tuple=True)
+            row = order[feature, slot] - n_contexts
+            at = place[row, feature][:, None] + window  # [n_new, window]
+            inside = (at >= 0) & (at < batch.shape[1])
+            at = at.clamp(0, batch.shape[1] - 1)
+            here = torch.where(inside, values[row[:, None], at, feature[:, None]], 0.0)
+            kept = order.clamp(max=n_contexts - 1)[..., None].expand(-1, -1, len(window))
+            activations, tokens = activations.gather(1, kept), tokens.gather(1, kept)
+            activations[feature, slot] = here
+            tokens[feature, slot] = torch.where(inside, batch[row[:, None], at], bos_token_id)
             bar.update(len(batch))
     return TopContexts(tokens, activations, n_active / n_tokens, n_tokens)
-
-
-def _with(kept: Tensor, new: Tensor, order: Tensor) -> Tensor:
-    """Contexts [d_sae, n_contexts, window] and one more [d_sae, window], in an order [d_sae, n_contexts]."""
-    together = torch.cat([kept, new[:, None]], dim=1)
-    return together.gather(1, order[..., None].expand(-1, -1, together.shape[-1]))
 
 
 def save_contexts(path: Path, contexts: TopContexts) -> None:

@@ -42,7 +42,7 @@ class SaeMetrics(NamedTuple):
     ce_mean: Estimate  # with the tokens' mean activation
     ce_zero: Estimate  # with zero
     recovered_mean: Estimate  # (ce_mean - ce_spliced) / (ce_mean - ce_clean): 1 is as good as untouched
-    recovered_zero: Estimate  # the same against zero ablation, which is easier
+    recovered_zero: Estimate  # the same against zero ablation
     n_tokens: int  # positions evaluated
     n_special: int  # left out: BOS and other special tokens
     n_massive: int  # left out: norm above the limit

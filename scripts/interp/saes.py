@@ -22,13 +22,23 @@ SAE_FOLDER = ROOT / "checkpoints" / "saes"
 FILES = ("cfg.json", "sae_weights.safetensors")
 
 
-def sae_folder(model: TransformerBridge) -> Path:
-    """The folder of the SAE that ships with the project for a model. Raises ValueError where none does."""
-    shipped = sorted(SAE_FOLDER.glob(f"{model.cfg.model_name}-blocks.*.hook_resid_post"))
+def sae_folder(model: TransformerBridge, name: Optional[str] = None) -> Path:
+    """The folder of an SAE that ships with the project for a model. Raises ValueError where there is none.
+
+    name: of one of several for this model, such as "8x"; None is the one for a layer's resid_post
+    """
+    model_name = model.cfg.model_name
+    if name is not None:
+        folder = SAE_FOLDER / f"{model_name}-{name}"
+        if not folder.is_dir():
+            known = ", ".join(sorted(path.name.removeprefix(f"{model_name}-") for path in SAE_FOLDER.glob(f"{model_name}-*") if path.is_dir()))
+            raise ValueError(f"No SAE {name!r} ships for {model_name}; there are: {known or 'none'}.")
+        return folder
+    shipped = sorted(SAE_FOLDER.glob(f"{model_name}-blocks.*.hook_resid_post"))
     if not shipped:
         raise ValueError(
-            f"No SAE ships for {model.cfg.model_name}: give the folder of one, or train one with "
-            f"`python -m scripts.train_sae --model {model.cfg.model_name} blocks.<layer>.hook_resid_post`."
+            f"No SAE ships for {model_name}: give the folder of one, or train one with "
+            f"`python -m scripts.train_sae --model {model_name} blocks.<layer>.hook_resid_post`."
         )
     return shipped[0]
 
