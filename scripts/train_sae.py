@@ -113,7 +113,7 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
         "versions": {"torch": torch.__version__, "sae_lens": sae_lens.__version__},
     }
     if settings.architecture == "monosemanticity":
-        recipe = DictionaryRecipe(settings.width * d_in, settings.sparsity, steps, settings.batch, settings.learning_rate, settings.seed)
+        recipe = DictionaryRecipe(settings.width * d_in, settings.sparsity, steps, settings.batch, settings.learning_rate, seed=settings.seed)
         dictionary, record = train_dictionary(values, recipe, work / f"{name}.pt", progress)
         sae = get_sae_training_class("standard")[0](sae_config(settings, d_in, steps))
         sae.load_state_dict(dictionary._asdict())
