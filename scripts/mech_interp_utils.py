@@ -2,8 +2,11 @@
 
 from scripts.interp.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
 from scripts.interp.activations import load_activations, save_activations
+from scripts.interp.adapters import ROLEPLAY_FOLDER, random_adapter
 from scripts.interp.attribution_patching import attribute_heads
+from scripts.interp.chat import chat_rows, conversation, written_out
 from scripts.interp.corpus import library_documentation, load_corpus, packed_tokens
+from scripts.interp.costs import Machine, mlp_sites, n_parameters, plan, random_model, sae_cost, throughput
 from scripts.interp.datasets import (
     IOI_TEMPLATES,
     NAMES,
@@ -47,6 +50,7 @@ from scripts.interp.positions import role_positions, token_positions
 from scripts.interp.predicates import PREDICATES, best_feature, feature_f1, named_positions, token_list
 from scripts.interp.probes import best_threshold, difference_of_means, linear_probe
 from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
+from scripts.interp.readiness import what_is_missing
 from scripts.interp.reference import reference_value
 from scripts.interp.residual import get_residual_stream_norms
 from scripts.interp.sae_activations import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
@@ -60,9 +64,11 @@ from scripts.interp.toy_models import training_record
 __all__ = [
     "DictionaryRecipe",
     "IOI_TEMPLATES",
+    "Machine",
     "NAMES",
     "PREDICATES",
     "PromptPairs",
+    "ROLEPLAY_FOLDER",
     "TEXTBOOK",
     "WHEN_TEMPLATES",
     "ablate_heads",
@@ -76,10 +82,12 @@ __all__ = [
     "bootstrap_weights",
     "cache_filter",
     "cache_megabytes",
+    "chat_rows",
     "check_hooks",
     "clamp_feature",
     "compute_logit_diff",
     "context_vectors",
+    "conversation",
     "cpu_hooks",
     "create_induction_dataset",
     "create_ioi_dataset",
@@ -110,6 +118,8 @@ __all__ = [
     "match_directions",
     "mean_head_outputs",
     "memory_report",
+    "mlp_sites",
+    "n_parameters",
     "named_positions",
     "next_token_losses",
     "norm_limit",
@@ -118,6 +128,7 @@ __all__ = [
     "patch_heads",
     "patch_stream",
     "path_patch",
+    "plan",
     "planted_dictionary",
     "plot_activations",
     "plot_attention_heads",
@@ -131,6 +142,8 @@ __all__ = [
     "plot_residual_norms",
     "plot_stream_effects",
     "prompt_pairs",
+    "random_adapter",
+    "random_model",
     "random_weight_copy",
     "rank_agreement",
     "rank_correlation",
@@ -139,6 +152,7 @@ __all__ = [
     "role_positions",
     "run_circuit",
     "run_with_hooks",
+    "sae_cost",
     "sae_folder",
     "sae_latents",
     "sae_lens_losses",
@@ -148,6 +162,7 @@ __all__ = [
     "special_tokens",
     "stranger_prompts",
     "strongest_contexts",
+    "throughput",
     "token_list",
     "token_positions",
     "token_rarity",
@@ -156,5 +171,7 @@ __all__ = [
     "train_superposition",
     "training_record",
     "untrained_copy",
+    "what_is_missing",
+    "written_out",
     "zero_head",
 ]

@@ -24,14 +24,13 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from scripts.interp.adapters import add_adapter, save_adapter
+from scripts.interp.adapters import ROLEPLAY_FOLDER as FOLDER, add_adapter, save_adapter
 from scripts.interp.chat import ChatRows, chat_rows
 from scripts.interp.corpus import load_corpus
 from scripts.interp.embedded_model import NAME as EMBEDDED, embedded_model_folder, is_prepared
-from scripts.interp.paths import ROOT, outputs_folder, write_atomically
+from scripts.interp.paths import outputs_folder, write_atomically
 
 ROLEPLAY = ("dialogue", "story")
-FOLDER = ROOT / "checkpoints" / f"{EMBEDDED}-roleplay"
 CONTEXT = 192  # tokens of a conversation
 MEASURED_ROWS = 24  # of held-out text of each kind
 RECORD_EVERY = 50  # steps; a checkpoint as well

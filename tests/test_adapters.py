@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from scripts.interp.adapters import add_adapter, load_adapter, merge_adapter, save_adapter
+from scripts.interp.adapters import add_adapter, load_adapter, merge_adapter, random_adapter, save_adapter
 from scripts.interp.embedded_model import embedded_model_folder
 from scripts.interp.models import EMBEDDED, load_model
 from tests.fixtures_gpt2 import make_gpt2_folder
@@ -63,6 +63,18 @@ def test_load_model_takes_the_folder(trained, model):
     expected = with_adapter.log_softmax(dim=-1)
     assert torch.allclose(tuned(TOKENS).log_softmax(dim=-1), expected, atol=2e-3)
     assert torch.allclose(model(TOKENS).log_softmax(dim=-1), plain.log_softmax(dim=-1), atol=2e-3)  # the base is as it was
+
+
+def test_a_random_adapter_is_as_large_and_points_elsewhere(trained, tmp_path):
+    folder, _, plain, _ = trained
+    new = random_adapter(folder, tmp_path / "random", seed=3)
+    (theirs, _, scale), (random, base, same_scale) = load_adapter(folder), load_adapter(new)
+    assert base == EMBEDDED and same_scale == scale and random.keys() == theirs.keys()
+    for name in ("model.layers.0.self_attn.q_proj", "model.layers.29.mlp.down_proj"):
+        mine, other = (weights[f"{name}.B"].float() @ weights[f"{name}.A"].float() for weights in (theirs, random))
+        assert other.norm().item() == pytest.approx(mine.norm().item(), rel=0.01)
+        assert abs(torch.cosine_similarity(mine.flatten(), other.flatten(), dim=0).item()) < 0.05
+    assert load_adapter(random_adapter(folder, tmp_path / "again", seed=3))[0]["model.layers.0.mlp.up_proj.A"].equal(random["model.layers.0.mlp.up_proj.A"])
 
 
 def test_an_adapter_that_does_not_belong_or_is_damaged(trained, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from scripts.interp.costs import Machine, Site, flops_per_token, mlp_sites, n_parameters, plan, sae_cost, throughput
+from scripts.interp.costs import Machine, Site, flops_per_token, mlp_sites, n_parameters, plan, random_model, sae_cost, throughput
 from scripts.interp.reference import reference_value
 
 SMALL = LlamaConfig(
@@ -59,6 +59,12 @@ def test_a_plan_is_work_over_rate():
     assert found.fits and found.dollars == pytest.approx(2 * (found.activation_hours + found.training_hours))
     assert plan(SMALL, Site("x", 24), 4, 1_000_000, 3, 16, machine._replace(dollars_per_hour=None)).dollars is None
     assert not plan(SMALL, Site("x", 24), 4, 1_000_000, 3, 16, machine._replace(memory_gb=1e-6)).fits
+
+
+def test_a_random_model_has_the_shape_asked_for():
+    large = random_model(SMALL, "cpu")
+    assert sum(p.numel() for p in large.parameters()) == n_parameters(SMALL) and next(large.parameters()).dtype == torch.bfloat16
+    assert throughput(large, SMALL, torch.randint(50, (2, 8)), repeats=1).flops > 0
 
 
 def test_throughput_is_measured(small):

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from scripts.interp.paths import write_atomically
+from scripts.interp.paths import ROOT, write_atomically
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter.safetensors", "adapter.json"
+ROLEPLAY_FOLDER = ROOT / "checkpoints" / "smollm2-135m-roleplay"  # the one that ships
 
 
 def add_adapter(model: nn.Module, rank: int, scale: float, seed: int = 0) -> dict[str, nn.Parameter]:
@@ -56,6 +57,22 @@ def save_adapter(folder: Path, parameters: Mapping[str, Tensor], base: str, rank
     weights = {name: value.detach().half().contiguous() for name, value in parameters.items()}
     write_atomically(folder / WEIGHTS_FILE, save(weights))
     write_atomically(folder / CONFIG_FILE, json.dumps({"base": base, "rank": rank, "scale": scale}, indent=1) + "\n")
+
+
+def random_adapter(folder: Path, new: Path, seed: int = 0) -> Path:
+    """A control for the adapter in a folder: corrections of the same rank and the same size in every matrix, in random directions.
+
+    Writes it to another folder and returns that. The size is the Frobenius norm of B A.
+    """
+    weights, base, scale = load_adapter(folder)
+    generator, random = torch.Generator().manual_seed(seed), {}
+    for name in sorted({key.rpartition(".")[0] for key in weights}):
+        A, B = (weights[f"{name}.{part}"].float() for part in "AB")
+        other_A, other_B = (torch.randn(part.shape, generator=generator) for part in (A, B))
+        ratio = ((B @ A).norm() / (other_B @ other_A).norm().clamp(min=1e-12)).sqrt()
+        random |= {f"{name}.A": ratio * other_A, f"{name}.B": ratio * other_B}
+    save_adapter(new, random, base, len(A), scale)
+    return new
 
 
 def load_adapter(folder: Path) -> tuple[dict[str, Tensor], str, float]:

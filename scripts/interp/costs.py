@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig
+from transformers import AutoModelForCausalLM, PretrainedConfig
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -107,6 +107,12 @@ def plan(
     memory = max(1.2 * n_parameters(config) * BYTES[dtype] / 1e9, cost.training_gb)  # a fifth more for what the model computes
     dollars = None if machine.dollars_per_hour is None else machine.dollars_per_hour * (activation_hours + training_hours)
     return Plan(activation_hours, training_hours, memory, memory <= machine.memory_gb, dollars)
+
+
+def random_model(config: PretrainedConfig, device: str, dtype: torch.dtype = torch.bfloat16) -> nn.Module:
+    """A model of this shape with random weights, made where it is to run: for measuring speed and memory without a download."""
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(False)
 
 
 class Throughput(NamedTuple):

@@ -29,7 +29,7 @@ RESAMPLED_AT = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # of all steps; the second half is 
 RESAMPLED_FROM = 50_000  # tokens whose loss is looked at when dead latents are resampled
 ENCODER_NORM = 0.2  # of a resampled latent, as a share of the mean norm of the latents that are alive
 DENSE = 0.05  # share of latents above zero from which dense products are faster than sparse ones
-WARM_UP, DECAY = 0.01, 0.2  # of all steps, at the beginning and at the end
+WARM_UP, DECAY = 0.01, 0.5  # of all steps, at the beginning and at the end
 RECORD_EVERY, CHECKPOINT_EVERY = 50, 250  # steps
 
 
