@@ -6,7 +6,8 @@ Rows of W_dec have unit norm; otherwise small f with large rows would pay no pen
 https://transformer-circuits.pub/2023/monosemantic-features, section "Sparse Autoencoder Setup" and appendix "Advice for
 Training Sparse Autoencoders". What differs here, besides the size: activations are scaled to a mean norm of √d_in, b_dec starts at
 their mean rather than at their geometric median, W_enc starts as the transpose of W_dec, a resampled latent takes the
-direction of what is missing at a token, x - x̂, rather than of x, and the learning rate has a warm-up and falls to zero.
+direction of what is missing at a token, x - x̂, rather than of x, Adam has no momentum, which would go on moving latents that
+are silent already, and the learning rate has a warm-up and falls to zero from half time on.
 """
 
 import io
@@ -157,7 +158,7 @@ def train_dictionary(
     scale = math.sqrt(d_in) / sample.norm(dim=1).mean().item()
     variance = (scale * sample).var(dim=0, correction=0).sum().item()
     dictionary = new_dictionary(d_in, recipe.d_sae, scale * sample.mean(dim=0), torch.Generator().manual_seed(recipe.seed))
-    optimizer = torch.optim.Adam(dictionary, lr=recipe.learning_rate, betas=(0.9, 0.999), fused=True)
+    optimizer = torch.optim.Adam(dictionary, lr=recipe.learning_rate, betas=(0.0, 0.999), fused=True)
     step, seconds, record, running = 0, 0.0, [], []
     last_active = torch.zeros(recipe.d_sae, dtype=torch.long)
     resample_at = {round(share * recipe.steps) for share in RESAMPLED_AT}
