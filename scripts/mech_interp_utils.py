@@ -53,7 +53,14 @@ from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.readiness import what_is_missing
 from scripts.interp.reference import reference_value
 from scripts.interp.residual import get_residual_stream_norms
-from scripts.interp.sae_activations import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
+from scripts.interp.sae_activations import (
+    hook_activations,
+    kept_positions,
+    layer_of,
+    norm_limit,
+    special_tokens,
+    store_activations,
+)
 from scripts.interp.sae_evaluation import attached, evaluate_sae, sae_lens_losses
 from scripts.interp.saes import load_hub_sae, load_sae, sae_folder, untrained_copy
 from scripts.interp.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
@@ -160,6 +167,7 @@ __all__ = [
     "save_figure",
     "show_contexts",
     "special_tokens",
+    "store_activations",
     "stranger_prompts",
     "strongest_contexts",
     "throughput",

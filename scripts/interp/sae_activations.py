@@ -113,10 +113,15 @@ def store_activations(
         state = json.loads(state_file.read_text())
         if state["settings"] != settings:
             raise ValueError(f"{folder} holds the activations of another model, hook point or text: delete it.")
-    special = special_tokens(model)
+    special = special_tokens(model).cpu()
+
+    def on_cpu(tokens: Tensor) -> dict[str, Tensor]:
+        values = hook_activations(model, tokens.to(model.cfg.device), hook_names)
+        return {name: each.cpu() for name, each in values.items()}
+
     if not state["hooks"]:
         first = rows[:BATCH_ROWS]
-        for name, values in hook_activations(model, first, hook_names).items():
+        for name, values in on_cpu(first).items():
             limit = norm_limit(values, torch.isin(first, special) | ~wanted[:BATCH_ROWS])
             state["hooks"][name] = {"d": values.shape[-1], "limit": limit, "kept": 0, "special": 0, "massive": 0}
         needed = sum(rows.numel() * hook["d"] * 2 for hook in state["hooks"].values()) / 1e9
@@ -139,12 +144,12 @@ def store_activations(
         while state["rows_done"] < len(rows):
             tokens = rows[state["rows_done"] : state["rows_done"] + BATCH_ROWS]
             is_special = torch.isin(tokens, special) | ~wanted[state["rows_done"] : state["rows_done"] + BATCH_ROWS]
-            for name, values in hook_activations(model, tokens, hook_names).items():
+            for name, values in on_cpu(tokens).items():
                 hook = state["hooks"][name]
                 kept = values[kept_positions(values, is_special, hook["limit"])]
                 if len(kept) and kept.abs().max() > LARGEST_HALF:
                     raise ValueError(f"Activations at {name} exceed half precision ({kept.abs().max():.3g}).")
-                files[name][hook["kept"] : hook["kept"] + len(kept)] = kept.half().cpu().numpy()
+                files[name][hook["kept"] : hook["kept"] + len(kept)] = kept.half().numpy()
                 files[name].flush()
                 hook["kept"] += len(kept)
                 hook["special"] += int(is_special.sum())
