@@ -90,9 +90,9 @@ def plot_densities(frequencies: Mapping[str, Tensor], n_tokens: int, title: str 
     for row, values in enumerate(frequencies.values(), start=1):
         seen = values[values > 0].log10()
         counts = torch.histc(seen, bins, lowest, 0)
-        figure.add_bar(x=[lowest + (i + 0.5) * width for i in range(bins)], y=counts.tolist(), width=width, marker_color=LINES[0], row=row, col=1, name="features")
+        figure.add_bar(x=[lowest + (i + 0.5) * width for i in range(bins)], y=counts.tolist(), width=width, marker_color=LINES[0], row=row, col=1, name="units")
         figure.add_bar(x=[lowest - 2 * width], y=[int((values == 0).sum())], width=width, marker_color=LINES[1], row=row, col=1, name="on no token")
-        figure.update_yaxes(title="features", row=row, col=1)
+        figure.update_yaxes(title="units", row=row, col=1)
     powers = range(math.ceil(lowest), 1)
     figure.update_xaxes(tickvals=[lowest - 2 * width, *powers], ticktext=["never", *(f"{10.0**p:g}" for p in powers)])
     figure.update_xaxes(title="share of the tokens at which a feature is above zero", row=len(frequencies), col=1)
