@@ -47,7 +47,9 @@ def cache(tmp_path_factory):
 
 
 def run(cache, memory_gb):
-    env = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "LAB_MODEL": "stheno-8b", "PLOTLY_RENDERER": "json", "OMP_NUM_THREADS": "1"}
+    env = os.environ | {
+        "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "LAB_MODEL": "stheno-8b", "LAB_OUTPUTS": str(cache / "outputs"), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
     env.pop("HF_HUB_CACHE", None)
     return subprocess.run([sys.executable, "-c", RUN, str(memory_gb)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
 
