@@ -31,14 +31,22 @@ def memory_gb() -> float:
 def checks():
     """Yield (what, whether it is fine, what was found or what to do)."""
     fine = (3, 10) <= sys.version_info[:2] <= (3, 12)
-    yield "Python", fine, f"{platform.python_version()} at {sys.executable}" + ("" if fine else "; 3.10 to 3.12 is needed")
+    yield (
+        "Python",
+        fine,
+        f"{platform.python_version()} at {sys.executable}" + ("" if fine else "; 3.10 to 3.12 is needed"),
+    )
     fine = all(importlib.util.find_spec(module) for module in ("venv", "ensurepip"))
     yield "venv and pip", fine, "there" if fine else "missing: on Debian or Ubuntu install python3-venv"
     free = shutil.disk_usage(ROOT).free / 1e9
     fine = free > DISK_NEEDED_GB or PYTHON.exists()
     yield "disk", fine, f"{free:.0f} GB free; a fresh set-up takes about {DISK_NEEDED_GB} GB"
     memory = memory_gb()
-    yield "memory", not memory or memory > MEMORY_NEEDED_GB, f"{memory:.0f} GB; a lab takes less than {MEMORY_NEEDED_GB} GB"
+    yield (
+        "memory",
+        not memory or memory > MEMORY_NEEDED_GB,
+        f"{memory:.0f} GB; a lab takes less than {MEMORY_NEEDED_GB} GB",
+    )
     fine = os.access(ROOT, os.W_OK)
     yield "repository", fine, f"{ROOT} {'can' if fine else 'can NOT'} be written to"
     if not PYTHON.exists():

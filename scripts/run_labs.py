@@ -41,8 +41,10 @@ def main() -> int:
         failure = run(path, update=arguments.update)
         if failure:
             failures[path.name] = failure
-    print(f"\n{len(chosen) - len(failures)} of {len(chosen)} labs ran without an error, "
-          f"{time.monotonic() - started:.0f} s in all; notebooks and pages are in outputs/")
+    print(
+        f"\n{len(chosen) - len(failures)} of {len(chosen)} labs ran without an error, "
+        f"{time.monotonic() - started:.0f} s in all; notebooks and pages are in outputs/"
+    )
     for name, failure in failures.items():
         print(f"{name}: {failure}")
     return 1 if failures else 0
@@ -85,8 +87,11 @@ def run(path: Path, update: bool) -> str:
 
     clear = "\r" if sys.stdout.isatty() else ""
     result = f"{earned:g} of {of:g} points" if of else "not graded"
-    print(f"{clear}{path.stem:34}{time.monotonic() - started:6.0f} s   {result}"
-          f"{f' (+{by_hand:g} graded by hand)' if by_hand else ''}   {'FAILED' if failure else 'ok'}", flush=True)
+    print(
+        f"{clear}{path.stem:34}{time.monotonic() - started:6.0f} s   {result}"
+        f"{f' (+{by_hand:g} graded by hand)' if by_hand else ''}   {'FAILED' if failure else 'ok'}",
+        flush=True,
+    )
     return failure
 
 

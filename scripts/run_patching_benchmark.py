@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -72,9 +72,7 @@ class Measured(NamedTuple):
 
     value: Any
     seconds: float
-    megabytes: Optional[
-        float
-    ]  # by how much the process's resident memory grew at most; None where nobody counts it
+    megabytes: float | None  # by how much the process's resident memory grew at most; None where nobody counts it
 
 
 def measure(work: Callable[[], Any]) -> Measured:
@@ -87,7 +85,7 @@ def measure(work: Callable[[], Any]) -> Measured:
 
 
 def plain_sweep(
-    model: TransformerBridge, pairs: PromptPairs, sweep: Sweep, cells: Optional[list[tuple[int, int]]] = None
+    model: TransformerBridge, pairs: PromptPairs, sweep: Sweep, cells: list[tuple[int, int]] | None = None
 ) -> tuple[Tensor, float]:
     """Normalised effects by TransformerLens, and the seconds of the patches without the runs before them.
 
@@ -99,9 +97,7 @@ def plain_sweep(
         corrupted = compute_logit_diff(model(pairs.corrupted), pairs.answers, pairs.wrong_answers)
 
         def metric(logits: Tensor) -> Tensor:
-            return (compute_logit_diff(logits, pairs.answers, pairs.wrong_answers) - corrupted) / (
-                clean - corrupted
-            )
+            return (compute_logit_diff(logits, pairs.answers, pairs.wrong_answers) - corrupted) / (clean - corrupted)
 
         chosen = {}
         if cells is not None:
@@ -111,13 +107,9 @@ def plain_sweep(
     return effects, time.perf_counter() - start
 
 
-def exact_sweep(
-    model: TransformerBridge, pairs: PromptPairs, sweep: Sweep
-) -> tuple[Tensor, float, Optional[float]]:
+def exact_sweep(model: TransformerBridge, pairs: PromptPairs, sweep: Sweep) -> tuple[Tensor, float, float | None]:
     """Normalised effects by the exact way, the median seconds and the largest megabytes of several times."""
-    times = [
-        measure(lambda: sweep.exact(model, pairs, sweep.kind, progress=False).effect) for _ in range(REPEATS)
-    ]
+    times = [measure(lambda: sweep.exact(model, pairs, sweep.kind, progress=False).effect) for _ in range(REPEATS)]
     return (
         times[0].value,
         statistics.median(each.seconds for each in times),
@@ -178,7 +170,7 @@ def benchmark(quick: bool) -> dict[str, Any]:
     return report
 
 
-def ioi_pairs(model: TransformerBridge, n: int, length: Optional[int] = None) -> PromptPairs:
+def ioi_pairs(model: TransformerBridge, n: int, length: int | None = None) -> PromptPairs:
     """Indirect-object prompts; with `length`, their first clause grows until they have as many tokens."""
     for words in range(len(LONGER_CLAUSE) + 1 if length else 1):
         clause = " ".join(["{PLACE}", *LONGER_CLAUSE[:words]])
@@ -186,9 +178,7 @@ def ioi_pairs(model: TransformerBridge, n: int, length: Optional[int] = None) ->
         pairs = prompt_pairs(model, create_ioi_dataset(n, tokenizer=model.tokenizer, templates=templates))
         if length is None or pairs.clean.shape[1] >= length:
             return pairs
-    raise ValueError(
-        f"The longest clause gives {pairs.clean.shape[1]} tokens and not {length}: make it longer."
-    )
+    raise ValueError(f"The longest clause gives {pairs.clean.shape[1]} tokens and not {length}: make it longer.")
 
 
 def toy_model() -> TransformerBridge:
@@ -238,22 +228,15 @@ def table(report: dict[str, Any]) -> str:
     lines = [f"{'':<34}{'TransformerLens':>16}{'exact':>10}{'ratio':>8}"]
     for case in (report, report["more_prompts"], report["longer_prompts"]):
         for name in SWEEPS:
-            seconds, about = (
-                case[f"{name}_seconds"],
-                "~" if "plain_seconds_estimated_from_cells" in case else "",
-            )
+            seconds, about = (case[f"{name}_seconds"], "~" if "plain_seconds_estimated_from_cells" in case else "")
             title = f"{name}, {case['prompts']} prompts of {case['tokens']} tokens"
             ratio, plain = f"{case[f'{name}_ratio']:.1f}", f"{about}{seconds['plain']:.1f} s"
             lines.append(f"{title:<34}{plain:>16}{seconds['exact']:>8.2f} s{ratio:>8}")
     megabytes = report["peak_megabytes"]
     if megabytes is not None:
-        lines.append(
-            f"{'peak memory beyond the model':<34}{megabytes['plain']:>13.0f} MB{megabytes['exact']:>7.0f} MB"
-        )
+        lines.append(f"{'peak memory beyond the model':<34}{megabytes['plain']:>13.0f} MB{megabytes['exact']:>7.0f} MB")
     cells = report["more_prompts"]["plain_seconds_estimated_from_cells"]
-    lines.append(
-        f"largest difference of effects: {report['max_difference']:.1e}; ~: estimated from {cells} patches"
-    )
+    lines.append(f"largest difference of effects: {report['max_difference']:.1e}; ~: estimated from {cells} patches")
     lines.append(", ".join(f"{name} {value}" for name, value in report["environment"].items()))
     return "\n".join(lines)
 
@@ -268,20 +251,18 @@ def _compared(name: str, plain: float, exact: float) -> dict[str, Any]:
     return {f"{name}_ratio": round(plain / exact, 2), f"{name}_seconds": seconds}
 
 
-def _largest(megabytes: Any) -> Optional[float]:
+def _largest(megabytes: Any) -> float | None:
     known = list(megabytes)
     return None if None in known else round(max(known), 1)
 
 
-def _restart_peak() -> Optional[float]:
+def _restart_peak() -> float | None:
     """Let the kernel count the peak of resident memory anew; what is resident now, in MB. None if it
     can't.
     """
     gc.collect()
     try:
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # or memory freed in the warm-up would be used again and not be counted
+        ctypes.CDLL(None).malloc_trim(0)  # or memory freed in the warm-up would be used again and not be counted
     except (AttributeError, OSError):
         pass  # only glibc has it
     try:
@@ -318,7 +299,7 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python scripts/run_patching_benchmark.py", description=__doc__.splitlines()[0]
     )

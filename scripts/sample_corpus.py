@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -28,13 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.cache_utils import Cache, DynamicLayer
 
 from scripts.interp.corpus import CORPUS_FILE, Document, documents_as_bytes, read_documents, token_ids
-from scripts.interp.embedded_model import (
-    LICENCE,
-    SOURCE,
-    ModelUnavailable,
-    prepare_embedded_model,
-    quiet_libraries,
-)
+from scripts.interp.embedded_model import LICENCE, SOURCE, ModelUnavailable, prepare_embedded_model, quiet_libraries
 from scripts.interp.paths import outputs_folder, write_atomically
 
 NEW_TOKENS = 256  # a text
@@ -213,7 +206,7 @@ OPENINGS = {
         "It was a {adjective} morning when {name} and {name2} arrived at the {spot}.",
         "{name} had never seen a {adjective} {thing} before.",
         "The {job} of {place} kept a {thing} that nobody was allowed to touch.",
-        "\"Don't open the {thing},\" said the {job}, but {name} was already",
+        '"Don\'t open the {thing}," said the {job}, but {name} was already',
         "In the {adjective} {spot}, behind the {thing}, {name} found",
         "Every {weekday} {name} walked from the {spot} to the {spot2} with a {adjective} {thing}.",
         "Nobody in {place} believed the {adjective} {job} when he spoke of the {animal}.",
@@ -225,19 +218,19 @@ OPENINGS = {
         "When the {job} died in the winter of {year}, {name} inherited the {spot} and",
     ],
     "dialogue": [
-        "\"What do you know about {topic}?\" asked {name}.\n\n\"Not much,\" said {name2},",
-        "\"Have you ever been to {place}?\" {name} asked the {job}.",
+        '"What do you know about {topic}?" asked {name}.\n\n"Not much," said {name2},',
+        '"Have you ever been to {place}?" {name} asked the {job}.',
         "{name}: I can't find my {thing}.\n{name2}:",
         "{name}: Do you like {activity}?\n{name2}: I",
         "Interviewer: You wrote a book about {topic}. Why?\n{surname}:",
-        "\"{name}, where did you put the {adjective} {thing}?\"\n\n\"In the {spot},",
-        "The {job} turned to {name}. \"Tell me about {place},\" she said.",
+        '"{name}, where did you put the {adjective} {thing}?"\n\n"In the {spot},',
+        'The {job} turned to {name}. "Tell me about {place}," she said.',
         "Customer: I would like to return this {thing}.\nShop assistant:",
         "Teacher: Who can tell me something about {event}?\n{name}:",
         "Doctor: What brings you here today?\nPatient: I have {condition} and",
-        "\"I don't believe in {quality},\" said the {animal}.\n\"Why not?\" asked the {animal2}.",
+        '"I don\'t believe in {quality}," said the {animal}.\n"Why not?" asked the {animal2}.',
         "{name}: Let's meet at the {spot} on {weekday}.\n{name2}: I can't, because",
-        "\"How much is the {thing}?\" asked the {job}.\n\n\"{n} dollars,\" said {name}. \"But",
+        '"How much is the {thing}?" asked the {job}.\n\n"{n} dollars," said {name}. "But',
         "[The {spot}. {name} and a {job} are sitting at a table.]\n\nThe {job}:",
     ],
     "encyclopedia": [
@@ -273,20 +266,20 @@ OPENINGS = {
         "Opinion: why {place} needs more {topic}. By {name} {surname}.",
     ],
     "python": [
-        "def {verb}_{noun}({noun2}):\n    \"\"\"",
+        'def {verb}_{noun}({noun2}):\n    """',
         "import os\nimport sys\n\n\ndef {verb}_{noun}s(path):\n",
         "class {Noun}{Noun2}:\n    def __init__(self, {noun}, {noun2}):\n",
         "import numpy as np\n\n# {verb} the {noun} of each {noun2}\n",
         "for {noun} in {noun}s:\n    if {noun}.{noun2} >",
         "def test_{verb}_{noun}():\n    {noun2} =",
         "from collections import defaultdict\n\n{noun}s = defaultdict(list)\n",
-        "@app.route(\"/{noun}s/<int:{noun2}_id>\")\ndef {verb}_{noun}(",
-        "import pandas as pd\n\ndf = pd.read_csv(\"{noun}s.csv\")\ndf[\"{noun2}\"]",
+        '@app.route("/{noun}s/<int:{noun2}_id>")\ndef {verb}_{noun}(',
+        'import pandas as pd\n\ndf = pd.read_csv("{noun}s.csv")\ndf["{noun2}"]',
         "# How to {verb} a {noun} in Python\n\n```python\n",
-        "with open(\"{noun}s.txt\") as file:\n    {noun2}s = [",
+        'with open("{noun}s.txt") as file:\n    {noun2}s = [',
         ">>> {noun}s = [{n}, {n2}]\n>>> {verb}({noun}s)\n",
         "class Test{Noun}(unittest.TestCase):\n    def test_{verb}(self):\n",
-        "def {verb}({noun}s: list[int], {noun2}: int = {n}) -> bool:\n    \"\"\"Return",
+        'def {verb}({noun}s: list[int], {noun2}: int = {n}) -> bool:\n    """Return',
         "try:\n    {noun} = {verb}_{noun}({noun2})\nexcept ValueError as error:\n",
     ],
     "code": [
@@ -295,12 +288,12 @@ OPENINGS = {
         "#include <stdio.h>\n\nint {verb}_{noun}(int {noun2}) {{\n",
         "public class {Noun}{Noun2} {{\n    private final",
         "<html>\n<head>\n<title>{Topic}</title>\n</head>\n",
-        "const {noun}s = await fetch(\"/api/{noun2}s\")",
+        'const {noun}s = await fetch("/api/{noun2}s")',
         "fn {verb}_{noun}({noun2}: &str) -> Option<",
         "#!/bin/bash\n# {verb} every {noun} in the {noun2} folder\n",
         "CREATE TABLE {noun}s (\n    id INTEGER PRIMARY KEY,\n    {noun2}",
         "func {Verb}{Noun}({noun2} int) error {{\n",
-        "{{\n  \"{noun}\": \"{surname}\",\n  \"{noun2}\": {n},\n",
+        '{{\n  "{noun}": "{surname}",\n  "{noun2}": {n},\n',
         ".{noun}-{noun2} {{\n  color:",
         "std::vector<int> {verb}_{noun}s(const std::string& {noun2}) {{\n",
         "interface {Noun} {{\n  {noun2}: string;\n",
@@ -427,7 +420,7 @@ OPENINGS = {
         "The movie about {topic} was",
         "The food at this restaurant in {place} was",
         "I bought this {thing} {n} weeks ago and",
-        "\"The {adjective} {job}\" is the new novel by {name} {surname}. It",
+        '"The {adjective} {job}" is the new novel by {name} {surname}. It',
         "{n2} out of 60 points. The {dish} with {food} tasted",
         "Product review: {adjective} {thing} by {surname}. Pros:",
         "We stayed at the {surname} Hotel in {place} for {n} nights and",
@@ -572,6 +565,7 @@ OPENINGS = {
         "Subject: Re: {noun} {noun2}\n\nHi {name},\n\nsorry for the late reply.",
     ],
 }
+
 
 def random_opening(rng: random.Random) -> tuple[str, str]:
     """A genre and one of its openings, filled."""
@@ -774,7 +768,7 @@ def finish(work: Path, corpus: Path, tokenizer: PreTrainedTokenizerBase) -> None
     write_atomically(corpus.with_name("corpus.json"), json.dumps(provenance, indent=1) + "\n")
 
 
-def head_start_provenance(work: Path, tokenizer: PreTrainedTokenizerBase) -> Optional[dict]:
+def head_start_provenance(work: Path, tokenizer: PreTrainedTokenizerBase) -> dict | None:
     """What was taken over from another run: the first documents of the corpus."""
     if not (work / HEAD_START).exists():
         return None
@@ -794,7 +788,7 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.sample_corpus", description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=at_least_one, default=2_100_000, help="how many in all (default: %(default)s)")
     parser.add_argument("--batch-size", type=at_least_one, default=BATCH_SIZE, help="texts at a time (%(default)s)")

@@ -79,7 +79,9 @@ def create_environment() -> None:
 def same_python() -> bool:
     """Whether `.venv` runs, and with the same Python version as this script."""
     try:
-        found = subprocess.run([str(PYTHON), "-c", "import sys, pip; print(sys.version)"], text=True, capture_output=True)
+        found = subprocess.run(
+            [str(PYTHON), "-c", "import sys, pip; print(sys.version)"], text=True, capture_output=True
+        )
     except OSError:
         return False
     return found.returncode == 0 and found.stdout.strip() == sys.version.strip()

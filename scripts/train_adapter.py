@@ -17,17 +17,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from scripts.interp.adapters import ROLEPLAY_FOLDER as FOLDER, add_adapter, save_adapter
+from scripts.interp.adapters import ROLEPLAY_FOLDER as FOLDER
+from scripts.interp.adapters import add_adapter, save_adapter
 from scripts.interp.chat import ChatRows, chat_rows
 from scripts.interp.corpus import load_corpus
-from scripts.interp.embedded_model import NAME as EMBEDDED, embedded_model_folder, is_prepared
+from scripts.interp.embedded_model import NAME as EMBEDDED
+from scripts.interp.embedded_model import embedded_model_folder, is_prepared
 from scripts.interp.paths import outputs_folder, write_atomically
 
 ROLEPLAY = ("dialogue", "story")
@@ -70,10 +72,18 @@ def batches(rows: ChatRows, settings: Settings, step: int) -> Iterator[tuple[Ten
 def held_out(tokenizer: Any) -> dict[str, ChatRows]:
     """Conversations of the validation split: of the genres that are trained on, and of the others."""
     documents = load_corpus("validation")
-    kinds = {"roleplay": [d for d in documents if d.genre in ROLEPLAY], "other": [d for d in documents if d.genre not in ROLEPLAY]}
+    kinds = {
+        "roleplay": [d for d in documents if d.genre in ROLEPLAY],
+        "other": [d for d in documents if d.genre not in ROLEPLAY],
+    }
     rows = {kind: chat_rows(mine, tokenizer, CONTEXT) for kind, mine in kinds.items()}
     spread = {kind: slice(None, None, max(1, len(mine.tokens) // MEASURED_ROWS)) for kind, mine in rows.items()}
-    return {kind: mine._replace(tokens=mine.tokens[spread[kind]][:MEASURED_ROWS], is_content=mine.is_content[spread[kind]][:MEASURED_ROWS]) for kind, mine in rows.items()}
+    return {
+        kind: mine._replace(
+            tokens=mine.tokens[spread[kind]][:MEASURED_ROWS], is_content=mine.is_content[spread[kind]][:MEASURED_ROWS]
+        )
+        for kind, mine in rows.items()
+    }
 
 
 def measure(model: Any, rows: dict[str, ChatRows]) -> dict[str, float]:
@@ -95,7 +105,9 @@ def train(settings: Settings, checkpoint: Path, progress: bool) -> tuple[dict[st
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
         if saved["settings"] != settings._asdict():
-            raise ValueError(f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew.")
+            raise ValueError(
+                f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew."
+            )
         with torch.no_grad():
             for name, value in saved["parameters"].items():
                 parameters[name].copy_(value)
@@ -121,7 +133,9 @@ def train(settings: Settings, checkpoint: Path, progress: bool) -> tuple[dict[st
             if step == settings.steps:
                 break
             for group in optimizer.param_groups:  # up in a line, then down along a cosine
-                group["lr"] = settings.learning_rate * min((step + 1) / 20, (1 + math.cos(math.pi * step / settings.steps)) / 2)
+                group["lr"] = settings.learning_rate * min(
+                    (step + 1) / 20, (1 + math.cos(math.pi * step / settings.steps)) / 2
+                )
             value = loss(model, *next(data))
             if not math.isfinite(value.item()):
                 raise ValueError(f"The loss is {value.item()} at step {step}: give a lower --learning-rate.")
@@ -150,22 +164,23 @@ def model_card(record: dict[str, Any], n_parameters: int) -> str:
     """What the adapter is, how it was made, what it changed; every number from the record."""
     settings = Settings(**record["settings"])
     table = "".join(
-        f"| {row['step']} | {'' if row['train'] is None else format(row['train'], '.3f')} | {row['roleplay']:.3f} | {row['other']:.3f} |\n" for row in record["steps"]
+        f"| {row['step']} | {'' if row['train'] is None else format(row['train'], '.3f')} | {row['roleplay']:.3f} | {row['other']:.3f} |\n"
+        for row in record["steps"]
     )
     return f"""# {FOLDER.name}
 
-A low-rank fine-tune of {record['base']} on stories and dialogues, trained by this project for its extension on comparing a model with its fine-tune.
+A low-rank fine-tune of {record["base"]} on stories and dialogues, trained by this project for its extension on comparing a model with its fine-tune.
 {n_parameters / 1e6:.2f} million parameters: rank {settings.rank}, scale {settings.scale:g}, all linear layers but the unembedding. `load_model` of this folder gives the
 fine-tuned model.
 
-- **Data**: {record['conversations']:,} conversations made of the genres {' and '.join(record['genres'])} of the corpus's training split (see `data/README.md`), which {record['base']}
-  wrote itself: the user says a text's first sentence, the assistant goes on. Cut after {record['context']} tokens; {record['too_short']:,} shorter ones were left
+- **Data**: {record["conversations"]:,} conversations made of the genres {" and ".join(record["genres"])} of the corpus's training split (see `data/README.md`), which {record["base"]}
+  wrote itself: the user says a text's first sentence, the assistant goes on. Cut after {record["context"]} tokens; {record["too_short"]:,} shorter ones were left
   out. The template's tokens have no loss.
-- **Training**: `python -m scripts.train_adapter`: {settings.steps} steps of {settings.batch_rows} conversations ({settings.steps * settings.batch_rows / record['conversations']:.1f} passes), AdamW with a learning
-  rate of {settings.learning_rate:g}, seed {settings.seed}; {record['seconds'] / 60:.0f} minutes with {record['threads']} thread(s) on {record['machine']}, torch {record['torch']}.
+- **Training**: `python -m scripts.train_adapter`: {settings.steps} steps of {settings.batch_rows} conversations ({settings.steps * settings.batch_rows / record["conversations"]:.1f} passes), AdamW with a learning
+  rate of {settings.learning_rate:g}, seed {settings.seed}; {record["seconds"] / 60:.0f} minutes with {record["threads"]} thread(s) on {record["machine"]}, torch {record["torch"]}.
 - **Measured** on held-out conversations of these genres and of the others, in nats a token of content:
 
-| step | training | held out, {' and '.join(record['genres'])} | held out, other genres |
+| step | training | held out, {" and ".join(record["genres"])} | held out, other genres |
 |---|---|---|---|
 {table}
 The base model wrote all of this text itself, so there is little to learn but which kind of text it is. The adapter is meant to be compared, not used.
@@ -173,7 +188,7 @@ Licence: Apache-2.0, as the base model's.
 """
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.train_adapter", description=__doc__.splitlines()[0])
     for field, default in Settings._field_defaults.items():
         parser.add_argument(f"--{field.replace('_', '-')}", type=type(default), default=default, help="(%(default)s)")

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import sae_lens
 import torch
@@ -93,7 +93,9 @@ def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
     return makers[settings.architecture]()
 
 
-def train(settings: Settings, activations: StoredActivations, work: Path, progress: bool) -> tuple[TrainingSAE, dict[str, Any]]:
+def train(
+    settings: Settings, activations: StoredActivations, work: Path, progress: bool
+) -> tuple[TrainingSAE, dict[str, Any]]:
     """Train an SAE on stored activations, from the last checkpoint in `work` if there is one.
 
     Returns it, with the scale of the activations folded in, and a record of the run.
@@ -103,7 +105,9 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
     steps = round(settings.passes * per_pass)
     name = hashlib.sha256(json.dumps(settings._asdict()).encode()).hexdigest()[:12]
     if steps < 1:
-        raise ValueError(f"{len(values)} tokens do not fill one batch of {settings.batch}: give more, or a smaller batch.")
+        raise ValueError(
+            f"{len(values)} tokens do not fill one batch of {settings.batch}: give more, or a smaller batch."
+        )
     shared_record = {
         "settings": settings._asdict(),
         "tokens": len(values),
@@ -113,7 +117,9 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
         "versions": {"torch": torch.__version__, "sae_lens": sae_lens.__version__},
     }
     if settings.architecture == "monosemanticity":
-        recipe = DictionaryRecipe(settings.width * d_in, settings.sparsity, steps, settings.batch, settings.learning_rate, seed=settings.seed)
+        recipe = DictionaryRecipe(
+            settings.width * d_in, settings.sparsity, steps, settings.batch, settings.learning_rate, seed=settings.seed
+        )
         dictionary, record = train_dictionary(values, recipe, work / f"{name}.pt", progress)
         sae = get_sae_training_class("standard")[0](sae_config(settings, d_in, steps))
         sae.load_state_dict(dictionary._asdict())
@@ -152,7 +158,12 @@ def train(settings: Settings, activations: StoredActivations, work: Path, progre
             if not math.isfinite(loss):
                 raise ValueError(f"The loss is {loss} at step {step}: give a lower --learning-rate.")
             centred = output.sae_in - output.sae_in.mean(dim=0)
-            running.append((loss / centred.square().sum(dim=-1).mean().item(), (output.feature_acts > 0).sum(dim=-1).float().mean().item()))
+            running.append(
+                (
+                    loss / centred.square().sum(dim=-1).mean().item(),
+                    (output.feature_acts > 0).sum(dim=-1).float().mean().item(),
+                )
+            )
             bar.update()
             if step % RECORD_EVERY == 0 or step == steps:
                 fvu, l0 = (sum(column) / len(column) for column in zip(*running))
@@ -200,7 +211,7 @@ def save_in_half_precision(sae: TrainingSAE, settings: Settings, limit: float, f
     write_atomically(folder / "cfg.json", json.dumps(config, indent=1) + "\n")
 
 
-def rows_of(documents: Sequence[Document], tokenizer: Any, settings: Settings) -> tuple[Tensor, Optional[Tensor]]:
+def rows_of(documents: Sequence[Document], tokenizer: Any, settings: Settings) -> tuple[Tensor, Tensor | None]:
     """Token rows [n_rows, context] of documents, and which of their positions count; None where all do."""
     if settings.chat:
         rows = chat_rows(documents, tokenizer, settings.context)
@@ -219,16 +230,20 @@ def train_and_judge(settings: Settings, model: Any, activations: StoredActivatio
     texts = {"test": load_corpus("test"), "library": library_documentation()}
     rows = {name: rows_of(documents, model.tokenizer, settings) for name, documents in texts.items()}
 
-    def judge(saved: Path, name: str, n_rows: Optional[int] = None) -> dict[str, Any]:
+    def judge(saved: Path, name: str, n_rows: int | None = None) -> dict[str, Any]:
         mine, wanted = (each if each is None else each[:n_rows] for each in rows[name])
         n_spliced = min(len(mine), settings.judged_rows)
-        return evaluate_sae(model, SAE.load_from_disk(saved), settings.hook_name, mine, limit, n_spliced, wanted)._asdict()
+        return evaluate_sae(
+            model, SAE.load_from_disk(saved), settings.hook_name, mine, limit, n_spliced, wanted
+        )._asdict()
 
     result = {
         **record,
         "held_out": {name: judge(folder, name) for name in rows},
         "predicate_f1": predicate_f1(model, SAE.load_from_disk(folder), settings.context, "validation", "test"),
-        "precision": {name: judge(saved, "test", settings.judged_rows) for name, saved in (("single", single), ("half", folder))},
+        "precision": {
+            name: judge(saved, "test", settings.judged_rows) for name, saved in (("single", single), ("half", folder))
+        },
     }
     write_atomically(folder / "metrics.json", json.dumps(result, indent=1) + "\n")
     write_atomically(folder / "README.md", model_card(folder.name, result))
@@ -245,7 +260,9 @@ def predicate_f1(model: Any, sae: SAE, context: int, chosen_on: str, reported_on
         rows = packed_tokens(load_corpus(split), model.tokenizer, context)
         rows = rows[:: max(1, len(rows) // PREDICATE_ROWS)][:PREDICATE_ROWS]  # from all over the split
         active[split] = torch.cat([sae_latents(model, sae, batch).flatten(0, 1) > 0 for batch in rows.split(8)])
-        named[split] = {name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()}
+        named[split] = {
+            name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()
+        }
     scores = []
     for name in PREDICATES:
         if min(named[split][name].sum() for split in named) >= LEAST_NAMED:
@@ -264,7 +281,13 @@ def model_card(name: str, result: dict[str, Any]) -> str:
         cells = []
         for metrics in result["held_out"].values():
             value = metrics[key]
-            cells.append(f"{value:.3f}" if isinstance(value, float) else "{:.3f} [{:.3f}, {:.3f}]".format(*value) if isinstance(value, (list, tuple)) else f"{value:,}")
+            cells.append(
+                f"{value:.3f}"
+                if isinstance(value, float)
+                else "{:.3f} [{:.3f}, {:.3f}]".format(*value)
+                if isinstance(value, (list, tuple))
+                else f"{value:,}"
+            )
         return f"| {what} | {' | '.join(cells)} |\n"
 
     table = "".join(
@@ -286,7 +309,9 @@ def model_card(name: str, result: dict[str, Any]) -> str:
         }.items()
     )
     seen = result["steps"] * settings.batch
-    sparsity = f"k {settings.k}" if "topk" in settings.architecture else f"weight of the sparsity loss {settings.sparsity:g}"
+    sparsity = (
+        f"k {settings.k}" if "topk" in settings.architecture else f"weight of the sparsity loss {settings.sparsity:g}"
+    )
     usual = Settings(EMBEDDED, settings.hook_name)
     options = [
         f"--{field.replace('_', '-')}" + ("" if value is True else f" {value}")
@@ -294,20 +319,23 @@ def model_card(name: str, result: dict[str, Any]) -> str:
         if value != getattr(usual, field) and field != "context"
     ]
     options += [f"--folder {name}"] * (name != f"{settings.model}-{settings.hook_name}")
-    lost = {key: abs(result["precision"]["half"][key][0] - result["precision"]["single"][key][0]) for key in ("fvu", "recovered_mean")}
+    lost = {
+        key: abs(result["precision"]["half"][key][0] - result["precision"]["single"][key][0])
+        for key in ("fvu", "recovered_mean")
+    }
     return f"""# {name}
 
 A sparse autoencoder ({settings.architecture}) for `{settings.hook_name}` of {settings.model}, trained by this project for its lab on
-features. `SAE.load_from_disk` of sae-lens {result['versions']['sae_lens']} opens this folder.
+features. `SAE.load_from_disk` of sae-lens {result["versions"]["sae_lens"]} opens this folder.
 
-- **Data**: {result['tokens']:,} activations of the training split of `data/corpus.jsonl.xz`, which {EMBEDDED} wrote, in rows of {settings.context}
-  tokens that start with BOS; {settings.passes:g} passes, each in another order. Left out: {result['tokens_special']:,} special tokens and
-  {result['tokens_massive']:,} tokens with a norm above {result['norm_limit']:.0f}, ten times the median.
-- **Training**: {result['steps']:,} steps of {settings.batch:,} tokens ({seen:,} in all), width {settings.width}×, {sparsity}, learning rate
-  {settings.learning_rate:g} with warm-up and decay, seed {settings.seed}; {result['seconds'] / 60:.0f} minutes with {result['threads']} thread(s) on
-  {result['machine']}, torch {result['versions']['torch']}. `python -m scripts.train_sae {" ".join([settings.hook_name, *options])}` does it again.
-- **Stored** in half precision, computed with in single: that changes the fraction of variance unexplained by {lost['fvu']:.1e} and
-  the share of cross-entropy recovered by {lost['recovered_mean']:.1e}. `metrics.json` has the training curve and what follows.
+- **Data**: {result["tokens"]:,} activations of the training split of `data/corpus.jsonl.xz`, which {EMBEDDED} wrote, in rows of {settings.context}
+  tokens that start with BOS; {settings.passes:g} passes, each in another order. Left out: {result["tokens_special"]:,} special tokens and
+  {result["tokens_massive"]:,} tokens with a norm above {result["norm_limit"]:.0f}, ten times the median.
+- **Training**: {result["steps"]:,} steps of {settings.batch:,} tokens ({seen:,} in all), width {settings.width}×, {sparsity}, learning rate
+  {settings.learning_rate:g} with warm-up and decay, seed {settings.seed}; {result["seconds"] / 60:.0f} minutes with {result["threads"]} thread(s) on
+  {result["machine"]}, torch {result["versions"]["torch"]}. `python -m scripts.train_sae {" ".join([settings.hook_name, *options])}` does it again.
+- **Stored** in half precision, computed with in single: that changes the fraction of variance unexplained by {lost["fvu"]:.1e} and
+  the share of cross-entropy recovered by {lost["recovered_mean"]:.1e}. `metrics.json` has the training curve and what follows.
 
 Judged on text that it was not trained on, with 95 % intervals over rows of text: the corpus's test split, and documentation of
 the Python library, which was written by people. Positions that were left out keep their activations.
@@ -337,22 +365,29 @@ def sweep(layers: list[int], settings: Settings, model: Any, rows: Tensor, budge
         judged = evaluate_sae(model, saved, hook_name, held_out, limit, len(held_out))
         fits = predicate_f1(model, saved, settings.context, "train", "validation")
         results.append({**record, "held_out": {"validation": judged._asdict()}, "predicate_f1": fits})
-        print(f"{hook_name}: recovered {judged.recovered_mean.value:.3f} (mean), {judged.recovered_zero.value:.3f} (zero), FVU {judged.fvu.value:.3f}, "
-              f"L0 {judged.l0.value:.1f}, dead {judged.dead_fraction:.3f}, mean F1 of predicates {fits:.2f}", flush=True)
+        print(
+            f"{hook_name}: recovered {judged.recovered_mean.value:.3f} (mean), {judged.recovered_zero.value:.3f} (zero), FVU {judged.fvu.value:.3f}, "
+            f"L0 {judged.l0.value:.1f}, dead {judged.dead_fraction:.3f}, mean F1 of predicates {fits:.2f}",
+            flush=True,
+        )
         write_atomically(SAE_FOLDER / f"{settings.model}-sweep.json", json.dumps(results, indent=1) + "\n")
     return results
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.train_sae", description=__doc__.splitlines()[0])
     parser.add_argument("hook_name", nargs="?", help="for example blocks.12.hook_resid_post")
-    parser.add_argument("--sweep", nargs="+", type=int, metavar="LAYER", help="train a small SAE for resid_post of each layer instead")
+    parser.add_argument(
+        "--sweep", nargs="+", type=int, metavar="LAYER", help="train a small SAE for resid_post of each layer instead"
+    )
     parser.add_argument("--model", default=EMBEDDED, help="as load_model knows it (%(default)s)")
     for field, default in Settings._field_defaults.items():
         kind = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
         parser.add_argument(f"--{field.replace('_', '-')}", **kind, help="(%(default)s)")
     parser.add_argument("--folder", help="in checkpoints/saes, for the result (the model's and the hook point's name)")
-    parser.add_argument("--no-contexts", dest="contexts", action="store_false", help="leave the features' strongest contexts out")
+    parser.add_argument(
+        "--no-contexts", dest="contexts", action="store_false", help="leave the features' strongest contexts out"
+    )
     parser.add_argument("--budget-gb", type=float, default=4.0, help="disk space for activations (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
     options = parser.parse_args(arguments)
@@ -372,7 +407,14 @@ def main(arguments: Optional[list[str]] = None) -> int:
             sweep(options.sweep, settings, model, rows, options.budget_gb)
         else:
             name = f"{settings.model}-{settings.hook_name}"
-            stored = store_activations(model, [settings.hook_name], rows, outputs_folder("activations") / (name + "-chat" * settings.chat), options.budget_gb, wanted)
+            stored = store_activations(
+                model,
+                [settings.hook_name],
+                rows,
+                outputs_folder("activations") / (name + "-chat" * settings.chat),
+                options.budget_gb,
+                wanted,
+            )
             folder = SAE_FOLDER / (options.folder or name)
             train_and_judge(settings, model, stored[settings.hook_name], folder)
             if options.contexts:

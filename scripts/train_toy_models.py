@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -124,7 +124,9 @@ def start_positions_as_sinusoids(model: TransformerBridge) -> None:
     angles = 2 * math.pi * torch.arange(n_ctx)[:, None] / wavelengths
     sinusoids = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
     with torch.no_grad():
-        model.pos_embed.original_component.weight.copy_(sinusoids * math.sqrt(2) * model.embed.original_component.weight.std())
+        model.pos_embed.original_component.weight.copy_(
+            sinusoids * math.sqrt(2) * model.embed.original_component.weight.std()
+        )
 
 
 def losses(model: TransformerBridge, tokens: Tensor) -> Tensor:
@@ -156,7 +158,9 @@ def measure(model: TransformerBridge, held_out: Tensor, repeats: dict[int, Tenso
         "repeat_loss_first_half": first.mean().item(),
         "repeat_loss_second_half": second.mean().item(),
     } | {
-        kind: [[round(x, 4) for x in row] for row in torch.stack([getattr(each, kind) for each in scores]).mean(0).tolist()]
+        kind: [
+            [round(x, 4) for x in row] for row in torch.stack([getattr(each, kind) for each in scores]).mean(0).tolist()
+        ]
         for kind in scores[0]._fields
     }
 
@@ -209,7 +213,9 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
         step, seconds, record, running = saved["step"], saved["seconds"], json.loads(saved["record"]), saved["running"]
 
     texts = token_ids((document.text for document in load_corpus("train")), tokenizer)
-    held_out = [ids for ids in token_ids((d.text for d in load_corpus("validation")), tokenizer) if len(ids) >= n_ctx - 1]
+    held_out = [
+        ids for ids in token_ids((d.text for d in load_corpus("validation")), tokenizer) if len(ids) >= n_ctx - 1
+    ]
     held_out = torch.tensor([[bos, *ids[: n_ctx - 1]] for ids in held_out[:HELD_OUT_ROWS]])
     repeats = {
         period: torch.cat(create_induction_dataset(
@@ -227,7 +233,10 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
                 best = max(map(max, record[-1]["induction"]))
                 bar.set_postfix(loss=round(record[-1]["validation_loss"], 3), induction=round(best, 3))
                 if not progress:
-                    print(f"{name}, step {step}: loss {record[-1]['validation_loss']:.3f}, best induction score {best:.3f}", flush=True)
+                    print(
+                        f"{name}, step {step}: loss {record[-1]['validation_loss']:.3f}, best induction score {best:.3f}",
+                        flush=True,
+                    )
             if step == steps:
                 break
             for group in optimizer.param_groups:
@@ -268,7 +277,8 @@ def train(name: str, work: Path, seed: int, progress: bool) -> tuple[Transformer
 def save(name: str, model: TransformerBridge, record: dict[str, Any], folder: Path = TOY_FOLDER) -> None:
     """Write what the labs load: weights, configuration, record and model card."""
     weights = {
-        plain_name(key): value.to(torch.float16).contiguous() for key, value in model.original_model.state_dict().items()
+        plain_name(key): value.to(torch.float16).contiguous()
+        for key, value in model.original_model.state_dict().items()
     }
     folder = folder / name
     write_atomically(folder / "model.safetensors", save_tensors(weights))
@@ -289,7 +299,7 @@ def model_card(name: str, record: dict[str, Any], n_parameters: int) -> str:
     )
     if settings["config"].get("attn_only"):
         what = "An attention-only transformer, trained by this project for its lab on induction heads."
-        rows = f"""In {settings['repeated']:.0%} of the rows a passage of that text, of varying length, was repeated until the
+        rows = f"""In {settings["repeated"]:.0%} of the rows a passage of that text, of varying length, was repeated until the
   row was full. Random tokens were never trained on."""
     else:
         what = "A one-layer transformer with an MLP, trained by this project to look for features in its neurons."
@@ -301,12 +311,12 @@ def model_card(name: str, record: dict[str, Any], n_parameters: int) -> str:
 parameters: {config}, vocabulary {D_VOCAB}. `load_model("{name}")` loads it.
 
 - **Data**: the training split of `data/corpus.jsonl.xz`, text that SmolLM2-135M-Instruct wrote (see `data/README.md`),
-  {record['epochs']:.1f} times over. {rows}
+  {record["epochs"]:.1f} times over. {rows}
 - **Start**: random weights; positions start as sinusoids, and are trained.
-- **Training**: `python -m scripts.train_toy_models {name} --seed {settings['seed']}`: {settings['steps']:,} steps of
-  {settings['batch_rows']} rows of {settings['config']['n_ctx']} tokens, AdamW with a learning rate of
-  {settings['learning_rate']}, {record['seconds'] / 60:.0f} minutes with {record['threads']} thread(s) on {record['machine']},
-  torch {record['torch']}.
+- **Training**: `python -m scripts.train_toy_models {name} --seed {settings["seed"]}`: {settings["steps"]:,} steps of
+  {settings["batch_rows"]} rows of {settings["config"]["n_ctx"]} tokens, AdamW with a learning rate of
+  {settings["learning_rate"]}, {record["seconds"] / 60:.0f} minutes with {record["threads"]} thread(s) on {record["machine"]},
+  torch {record["torch"]}.
 - **Measured while it trained** (`record.json` has every step and head), on held-out text and on repeated random tokens:
 
 | step | held-out loss | in-context score | best induction head | best previous-token head |
@@ -321,7 +331,7 @@ meant to be looked into. Licence: as the project's.
 """
 
 
-def main(arguments: Optional[list[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.train_toy_models", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", choices=[*TOYS, []], help=f"of the models: {', '.join(TOYS)}")
     parser.add_argument("--tokenizer", action="store_true", help="train the tokenizer that all of them share")

@@ -52,7 +52,13 @@ def test_a_circuit_alone_keeps_what_it_does_and_nothing_else(planted, means):
     circuit = [planted.mover, planted.writer, planted.against]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a circuit that is all there is changes no logit, and that is no mistake
-        for heads, left in ((circuit, 2.0), (circuit[:2], 3.0), ([planted.writer], 0.0), ([], 0.0), ([(0, 3), (1, 1)], 0.0)):
+        for heads, left in (
+            (circuit, 2.0),
+            (circuit[:2], 3.0),
+            ([planted.writer], 0.0),
+            ([], 0.0),
+            ([(0, 3), (1, 1)], 0.0),
+        ):
             logits = run_circuit(planted.model, planted.pairs.clean, heads, means)
             assert logit_diff(planted, logits) == pytest.approx([left] * 3, abs=1e-5)
 
@@ -64,7 +70,10 @@ def test_position_0_is_left_alone(toy, toy_tokens):
     def look(activation, hook):
         seen["resid_mid"] = activation.clone()
 
-    for run in (lambda: ablate_heads(toy, toy_tokens, [(0, 1)], means), lambda: run_circuit(toy, toy_tokens, [(0, 0)], means)):
+    for run in (
+        lambda: ablate_heads(toy, toy_tokens, [(0, 1)], means),
+        lambda: run_circuit(toy, toy_tokens, [(0, 0)], means),
+    ):
         with toy.hooks(fwd_hooks=[("blocks.0.hook_resid_mid", look)]):
             run()
         _, cache = toy.run_with_cache(toy_tokens)
@@ -105,12 +114,19 @@ def test_direct_effects_add_up_to_the_logit_difference_with_a_norm(model):
     names = ["hook_embed", *(f"blocks.{layer}.hook_mlp_out" for layer in range(model.cfg.n_layers))]
     rest = sum((cache[name][:, -1] * direction).sum(dim=-1) for name in names)
     total = rest + head_direct_effects(model, pairs).sum(dim=(1, 2))
-    assert torch.allclose(total, compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True), atol=1e-3)
+    assert torch.allclose(
+        total, compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
     "heads, message",
-    [([], "no heads to ablate"), ([(2, 0)], "layers are 0 to 1"), ([(0, 4)], "heads are 0 to 3"), ([(0, True)], "no head True")],
+    [
+        ([], "no heads to ablate"),
+        ([(2, 0)], "layers are 0 to 1"),
+        ([(0, 4)], "heads are 0 to 3"),
+        ([(0, True)], "no head True"),
+    ],
 )
 def test_heads_that_do_not_exist_are_refused(planted, heads, message):
     with pytest.raises(ValueError, match=message):

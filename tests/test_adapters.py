@@ -62,7 +62,9 @@ def test_load_model_takes_the_folder(trained, model):
     assert tuned.cfg.model_name == "mine" and tuned.tokenizer.bos_token_id == model.tokenizer.bos_token_id
     expected = with_adapter.log_softmax(dim=-1)
     assert torch.allclose(tuned(TOKENS).log_softmax(dim=-1), expected, atol=2e-3)
-    assert torch.allclose(model(TOKENS).log_softmax(dim=-1), plain.log_softmax(dim=-1), atol=2e-3)  # the base is as it was
+    assert torch.allclose(
+        model(TOKENS).log_softmax(dim=-1), plain.log_softmax(dim=-1), atol=2e-3
+    )  # the base is as it was
 
 
 def test_a_random_adapter_is_as_large_and_points_elsewhere(trained, tmp_path):
@@ -74,7 +76,9 @@ def test_a_random_adapter_is_as_large_and_points_elsewhere(trained, tmp_path):
         mine, other = (weights[f"{name}.B"].float() @ weights[f"{name}.A"].float() for weights in (theirs, random))
         assert other.norm().item() == pytest.approx(mine.norm().item(), rel=0.01)
         assert abs(torch.cosine_similarity(mine.flatten(), other.flatten(), dim=0).item()) < 0.05
-    assert load_adapter(random_adapter(folder, tmp_path / "again", seed=3))[0]["model.layers.0.mlp.up_proj.A"].equal(random["model.layers.0.mlp.up_proj.A"])
+    assert load_adapter(random_adapter(folder, tmp_path / "again", seed=3))[0]["model.layers.0.mlp.up_proj.A"].equal(
+        random["model.layers.0.mlp.up_proj.A"]
+    )
 
 
 def test_an_adapter_that_does_not_belong_or_is_damaged(trained, tmp_path):

@@ -14,8 +14,12 @@ from scripts.course.cells import STUB, read_exercises, read_setup
 from scripts.course.checks import CheckFailed
 from scripts.interp.paths import ROOT
 
-LABS = [importlib.import_module(f"tests.answers.{module.name}") for module in pkgutil.iter_modules(tests.answers.__path__)]
-EXERCISES = {lab: {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab.NOTEBOOK)} for lab in LABS}
+LABS = [
+    importlib.import_module(f"tests.answers.{module.name}") for module in pkgutil.iter_modules(tests.answers.__path__)
+]
+EXERCISES = {
+    lab: {exercise.id: exercise for exercise in read_exercises(ROOT / "solutions" / lab.NOTEBOOK)} for lab in LABS
+}
 _SETUP = {}
 
 

@@ -92,9 +92,7 @@ def test_it_refuses(patching_toys, toy_pairs):
     with pytest.raises(ValueError, match="has no MLPs.*use patch_heads"):
         attribute_heads(patching_toys["attn_only"], toy_pairs["late"])
     with pytest.raises(ValueError, match="identical"):
-        attribute_heads(
-            patching_toys["standard"], toy_pairs["late"]._replace(corrupted=toy_pairs["late"].clean)
-        )
+        attribute_heads(patching_toys["standard"], toy_pairs["late"]._replace(corrupted=toy_pairs["late"].clean))
 
 
 def test_it_ranks_the_embedded_models_heads(model):

@@ -7,7 +7,9 @@ import pytest
 from scripts.interp.chat import chat_rows, content_mask, conversation, written_out
 from scripts.interp.corpus import Document, load_corpus
 
-LONG = Document("story", "The door was open. " + "Mary looked into the dark room and heard a voice that she knew. " * 12)
+LONG = Document(
+    "story", "The door was open. " + "Mary looked into the dark room and heard a voice that she knew. " * 12
+)
 
 
 def test_a_document_becomes_an_exchange_without_losing_a_word():
@@ -24,9 +26,16 @@ def test_content_is_the_messages_and_the_template_is_masked(model):
     assert rows.tokens.shape == rows.is_content.shape == (1, 96) and rows.n_short == 1
     ids, mask = rows.tokens[0].tolist(), rows.is_content[0].tolist()
     assert ids[0] == tokenizer.bos_token_id and not mask[0]
-    assert tokenizer.decode(ids).startswith("<|im_start|>system\nYou are") and tokenizer.decode(ids).count("<|im_start|>system") == 1
+    assert (
+        tokenizer.decode(ids).startswith("<|im_start|>system\nYou are")
+        and tokenizer.decode(ids).count("<|im_start|>system") == 1
+    )
     content = tokenizer.decode([i for i, inside in zip(ids, mask) if inside])
-    assert content.startswith("The door was open.Mary looked into") and "SmolLM" not in content and "assistant" not in content
+    assert (
+        content.startswith("The door was open.Mary looked into")
+        and "SmolLM" not in content
+        and "assistant" not in content
+    )
     template = tokenizer.decode([i for i, inside in zip(ids, mask) if not inside])
     assert "door" not in template and "assistant" in template and "helpful" in template
 
@@ -37,7 +46,9 @@ def test_a_message_whose_words_the_template_has_too_is_found_at_its_own_place(mo
     text, spans = written_out(messages, model.tokenizer)
     assert text == model.tokenizer.apply_chat_template(messages, tokenize=False)
     assert [text[begin:end] for begin, end in spans] == [words, f"{words} and more"]
-    assert [text[:begin].endswith(f"<|im_start|>{role}\n") for (begin, _), role in zip(spans, ("user", "assistant"))] == [True, True]
+    assert [
+        text[:begin].endswith(f"<|im_start|>{role}\n") for (begin, _), role in zip(spans, ("user", "assistant"))
+    ] == [True, True]
 
 
 def test_tokens_across_an_edge_are_template():

@@ -45,9 +45,7 @@ def test_a_wrong_answer_affects_its_own_exercise_only_and_an_edited_test_is_name
     status, said = check(notebook)
     assert status == 1
     assert "Exercise 1: means\n  This is the mean of each column" in said
-    assert (
-        "Exercise 2: positions\n  passed" in said
-    )  # hard-coded for the visible test: only grading will tell
+    assert "Exercise 2: positions\n  passed" in said  # hard-coded for the visible test: only grading will tell
     assert "test-ex2-last-true was changed" in said and "ex1-row-means was changed" not in said
 
 

@@ -42,7 +42,7 @@ from scripts.sample_corpus import (
 )
 
 BOS, EOS = "<|im_start|>", "<|im_end|>"
-ODD = Document("code", "a\u2028b\r\nc\x85 \"é\"\n")  # characters that some readers take for the end of a line
+ODD = Document("code", 'a\u2028b\r\nc\x85 "é"\n')  # characters that some readers take for the end of a line
 
 
 def make_tokenizer(bos=BOS):

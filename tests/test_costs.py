@@ -5,7 +5,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from scripts.interp.costs import Machine, Site, flops_per_token, mlp_sites, n_parameters, plan, random_model, sae_cost, throughput
+from scripts.interp.costs import (
+    Machine,
+    Site,
+    flops_per_token,
+    mlp_sites,
+    n_parameters,
+    plan,
+    random_model,
+    sae_cost,
+    throughput,
+)
 from scripts.interp.reference import reference_value
 
 SMALL = LlamaConfig(
@@ -43,7 +53,10 @@ def test_operations_are_those_that_a_profiler_counts(small):
 
 def test_sites_and_what_an_sae_costs_there():
     sites = mlp_sites(SMALL, 2)
-    assert sites == {"input of down_proj": Site("blocks.2.mlp.hook_post", 40), "output of the MLP": Site("blocks.2.hook_mlp_out", 24)}
+    assert sites == {
+        "input of down_proj": Site("blocks.2.mlp.hook_post", 40),
+        "output of the MLP": Site("blocks.2.hook_mlp_out", 24),
+    }
     cost = sae_cost(24, 4, 1_000_000, batch=100)
     assert cost.n_latents == 96 and cost.n_parameters == 2 * 24 * 96 + 96 + 24
     assert cost.activations_gb == pytest.approx(0.048) and cost.saved_gb == pytest.approx(2 * cost.n_parameters / 1e9)
@@ -63,7 +76,10 @@ def test_a_plan_is_work_over_rate():
 
 def test_a_random_model_has_the_shape_asked_for():
     large = random_model(SMALL, "cpu")
-    assert sum(p.numel() for p in large.parameters()) == n_parameters(SMALL) and next(large.parameters()).dtype == torch.bfloat16
+    assert (
+        sum(p.numel() for p in large.parameters()) == n_parameters(SMALL)
+        and next(large.parameters()).dtype == torch.bfloat16
+    )
     assert throughput(large, SMALL, torch.randint(50, (2, 8)), repeats=1).flops > 0
 
 

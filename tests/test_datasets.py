@@ -64,9 +64,7 @@ def test_ioi_templates_begin_with_a_clause_in_both_orders():
     assert orders[True] == orders[False] == 5
 
 
-@pytest.mark.parametrize(
-    "name, templates", [("model", TEXTBOOK), ("model", WHEN_TEMPLATES), ("gpt2", WHEN_TEMPLATES)]
-)
+@pytest.mark.parametrize("name, templates", [("model", TEXTBOOK), ("model", WHEN_TEMPLATES), ("gpt2", WHEN_TEMPLATES)])
 def test_with_a_tokenizer_names_are_single_tokens_and_lengths_equal(request, name, templates):
     language_model = request.getfixturevalue(name)
     data = create_ioi_dataset(60, tokenizer=language_model.tokenizer, templates=templates)

@@ -12,7 +12,9 @@ def test_activations_are_sums_of_few_directions():
     assert torch.allclose(planted.directions.norm(dim=1), torch.ones(40)) and planted.bias.norm() > 1
     gram = planted.directions @ planted.directions.T - torch.eye(40)
     assert gram.abs().max() > 0.3  # not orthogonal
-    assert (planted.coefficients > 0).float().sum(dim=1).mean() == pytest.approx(2, abs=0.1) and planted.coefficients.min() == 0
+    assert (planted.coefficients > 0).float().sum(dim=1).mean() == pytest.approx(
+        2, abs=0.1
+    ) and planted.coefficients.min() == 0
     assert torch.equal(planted_dictionary(10, seed=3).x, planted_dictionary(10, seed=3).x)
     assert not torch.equal(planted_dictionary(10, seed=3).x, planted_dictionary(10, seed=4).x)
 

@@ -97,8 +97,7 @@ def stand_in(tmp_path_factory):
             "Metadata-Version: 2.1\nName: lab-stand-in\nVersion: 1.0\nRequires-Dist: no-such-package\n",
         )
         archive.writestr(
-            "lab_stand_in-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "lab_stand_in-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         archive.writestr("lab_stand_in-1.0.dist-info/RECORD", "")
     source = Source(
@@ -140,9 +139,7 @@ def refusal(models: Path) -> str:
 
 
 def leftovers(models: Path) -> list:
-    return (
-        [path.name for path in models.iterdir() if not path.name.endswith(".lock")] if models.is_dir() else []
-    )
+    return [path.name for path in models.iterdir() if not path.name.endswith(".lock")] if models.is_dir() else []
 
 
 def start_child(*arguments: str) -> subprocess.Popen:
@@ -169,12 +166,7 @@ def test_a_prepared_model_is_whole_and_carries_nothing_of_this_machine(models, s
     assert leftovers(models) == ["smollm2-135m"]
     out, err = capfd.readouterr()
     assert err == ""
-    assert [line.split()[1] for line in out.splitlines()] == [
-        "downloading",
-        "checking",
-        "converting",
-        "ready",
-    ]
+    assert [line.split()[1] for line in out.splitlines()] == ["downloading", "checking", "converting", "ready"]
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert torch.equal(model.get_input_embeddings().weight, torch.tensor(stand_in[2]).float())
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -185,9 +177,7 @@ def test_a_prepared_model_is_whole_and_carries_nothing_of_this_machine(models, s
     assert stamp["licence"] == "Apache-2.0" and stamp["gguf_sha256"] == embedded_model.SOURCE.gguf_sha256
     for path in folder.glob("*.json"):
         text = path.read_text()
-        assert str(models) not in text and "local_files_only" not in text and "_name_or_path" not in text, (
-            path.name
-        )
+        assert str(models) not in text and "local_files_only" not in text and "_name_or_path" not in text, path.name
 
 
 def test_a_second_call_returns_at_once(models, capfd):
@@ -306,9 +296,7 @@ embedded_model.prepare""",
     source = json.dumps(embedded_model.SOURCE._asdict())
     child = subprocess.run([sys.executable, "-c", limited, source], cwd=ROOT, text=True, capture_output=True)
     last = child.stderr.strip().splitlines()[-1]
-    assert child.returncode == 1 and "ModelUnavailable: The embedded model could not be converted" in last, (
-        last
-    )
+    assert child.returncode == 1 and "ModelUnavailable: The embedded model could not be converted" in last, last
     assert "File too large" in last and "of disk" in last
     assert leftovers(models) == [] and not is_prepared()
 
@@ -362,9 +350,7 @@ def test_a_run_that_waited_does_not_fetch_again(models, monkeypatch, capfd):
     assert "downloading" not in capfd.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "command", [["-m", "scripts.prepare_embedded_model"], ["scripts/prepare_embedded_model.py"]]
-)
+@pytest.mark.parametrize("command", [["-m", "scripts.prepare_embedded_model"], ["scripts/prepare_embedded_model.py"]])
 def test_the_command_fails_with_one_sentence(command, tmp_path):
     (tmp_path / "file").write_text("")
     result = subprocess.run(
@@ -380,11 +366,7 @@ def test_the_command_fails_with_one_sentence(command, tmp_path):
 
 def test_the_command_finds_the_embedded_model_that_make_prepared():
     result = subprocess.run(
-        [sys.executable, "-m", "scripts.prepare_embedded_model"],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        timeout=20,
+        [sys.executable, "-m", "scripts.prepare_embedded_model"], cwd=ROOT, text=True, capture_output=True, timeout=20
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"The embedded model is ready in {embedded_model.embedded_model_folder()}\n"

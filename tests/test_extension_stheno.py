@@ -51,7 +51,9 @@ def run(cache, memory_gb):
         "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "LAB_MODEL": "stheno-8b", "LAB_OUTPUTS": str(cache / "outputs"), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     env.pop("HF_HUB_CACHE", None)
-    return subprocess.run([sys.executable, "-c", RUN, str(memory_gb)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        [sys.executable, "-c", RUN, str(memory_gb)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
+    )
 
 
 def test_every_cell_runs_on_the_other_model(cache):

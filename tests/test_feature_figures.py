@@ -91,7 +91,9 @@ def test_histograms_are_split_by_what_the_predicate_says():
 
 def test_a_page_holds_everything_and_runs_nothing(trained_toy, contexts):
     sections = {0: {"raises the logits of": [(" <script>", 1.5), (" dog", -0.25)]}, 1: {"raises the logits of": []}}
-    page = feature_page(trained_toy, contexts, sections, {0: torch.tensor([1.0, 2.0, 8.0]), 1: torch.zeros(0)}, "Features <of> it")
+    page = feature_page(
+        trained_toy, contexts, sections, {0: torch.tensor([1.0, 2.0, 8.0]), 1: torch.zeros(0)}, "Features <of> it"
+    )
     assert "<script" not in page and "src=" not in page and "href=" not in page and "Features &lt;of&gt; it" in page
     assert "+1.50" in page and "-0.25" in page and page.count("<svg") == 1 and "nowhere" in page
     heights = [float(h) for h in re.findall(r'<rect [^>]*height="([\d.]+)"', page)]

@@ -12,9 +12,9 @@ from IPython.display import HTML
 from scripts.interp.figures import (
     plot_attention_heads,
     plot_attention_pattern,
+    plot_curves,
     plot_head_scores,
     plot_logit_lens,
-    plot_curves,
     plot_residual_norms,
     plot_stream_effects,
     save_figure,

@@ -52,11 +52,7 @@ get_ipython().ast_transformers.append(Drop())
 """
 NO_TRACEBACKS = "get_ipython().showtraceback = lambda *a, **k: None"
 # Wrong answers with tampering on top, graded like everybody else's.
-HOSTILE = {
-    "hostile": DROPS_ASSERTS,
-    "hostile-showtraceback": NO_TRACEBACKS,
-    "hostile-fake-result": PRINTS_TEN,
-}
+HOSTILE = {"hostile": DROPS_ASSERTS, "hostile-showtraceback": NO_TRACEBACKS, "hostile-fake-result": PRINTS_TEN}
 # More of them, against the canaries alone: a cell that comes before the tests.
 KERNEL_TRICKS = {
     "custom exception handler": "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
@@ -235,10 +231,7 @@ def no_metadata(released):
 
 def submissions(released):
     """What each student handed in: a notebook, or the text of a file."""
-    yield (
-        "good",
-        filled(released, written="A sum depends on the length. <script src='http://x.org/a.js'></script>"),
-    )
+    yield ("good", filled(released, written="A sum depends on the length. <script src='http://x.org/a.js'></script>"))
     yield "wrong", filled(released, ex1=WRONG1, ex2=HARD_CODED2)
     yield "stub", released
     yield "corrupt", '{"cells": [ {"cell_type": "code", '
@@ -400,9 +393,7 @@ def test_feedback_shows_no_hidden_test_and_loads_nothing(graded):
         text = path.read_text()
         assert not [line for line in secret if line in text or escape(line) in text], path
         assert "secret_matrix" not in text and "BEGIN HIDDEN" not in text
-        assert (
-            'src="http' not in text and not re.search(r'import[^;\n]*"http', text) and not remote_parts(text)
-        ), path
+        assert 'src="http' not in text and not re.search(r'import[^;\n]*"http', text) and not remote_parts(text), path
         assert len(text) < 1_000_000
 
 
@@ -414,11 +405,7 @@ def test_grade_book_and_csv_agree(graded):
             row = rows.get(submission.student.id)
             if row:
                 (notebook,) = submission.notebooks
-                tests = {
-                    grade.name: grade.auto_score
-                    for grade in notebook.grades
-                    if grade.name.startswith("test-")
-                }
+                tests = {grade.name: grade.auto_score for grade in notebook.grades if grade.name.startswith("test-")}
                 assert tests == {"test-ex1-row-means": points(row)[0], "test-ex2-last-true": points(row)[1]}
                 compared += 1
     assert compared >= 12
@@ -438,11 +425,7 @@ def test_points_given_by_hand_reach_the_csv_and_survive_another_grading(graded, 
 
     def check():
         row = rows_of(out)["good"]
-        assert (row["automatic_points"], row["manual_points"], row["awaiting_manual_points"]) == (
-            "30",
-            "4",
-            "0",
-        )
+        assert (row["automatic_points"], row["manual_points"], row["awaiting_manual_points"]) == ("30", "4", "0")
         assert "4 of 5 points" in page(graded, "good") and "Say what the length does." in page(graded, "good")
 
     report(out)
@@ -556,11 +539,7 @@ def test_files_that_are_no_notebooks_get_a_sentence(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "make, said",
-    [
-        (lambda folder: None, "There is no folder"),
-        (lambda folder: folder.mkdir(), "holds no folders"),
-    ],
+    "make, said", [(lambda folder: None, "There is no folder"), (lambda folder: folder.mkdir(), "holds no folders")]
 )
 def test_wrong_folders_get_a_sentence(tmp_path, make, said):
     make(tmp_path / "in")

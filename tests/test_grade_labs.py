@@ -145,7 +145,9 @@ def test_the_slow_one_keeps_its_points_and_is_named(graded):
 def test_no_page_shows_a_hidden_test_or_loads_anything(graded):
     for lab in (lab01, *OTHERS):
         # Of this lab only: what one lab hides, another may well have in a solution.
-        hidden = {line for exercise in exercises_in(lab).values() for line in hidden_lines(exercise.test) if len(line) > 30}
+        hidden = {
+            line for exercise in exercises_in(lab).values() for line in hidden_lines(exercise.test) if len(line) > 30
+        }
         pages = list(graded[0].glob(f"feedback/*/{name_of(lab)}.html"))
         assert len(hidden) > 20 and pages
         for path in pages:

@@ -34,7 +34,9 @@ def test_scores_by_hand():
         for head in range(4):
             for kind, offset in (("induction", 4), ("previous_token", 1), ("duplicate_token", 5)):
                 weights = [pattern[row, head, q, q - offset] for row in range(3) for q in range(6, 11)]
-                assert getattr(scores, kind)[layer, head].item() == pytest.approx(torch.stack(weights).mean().item(), abs=1e-6)
+                assert getattr(scores, kind)[layer, head].item() == pytest.approx(
+                    torch.stack(weights).mean().item(), abs=1e-6
+                )
 
 
 def test_the_planted_circuit_predicts_the_repeat_and_random_weights_do_not():

@@ -44,7 +44,9 @@ RARITY = torch.ones(D_VOCAB)
 def test_a_theme_is_found_and_no_theme_is_chance():
     found = intruders_found(intruder_trials(themed_contexts(0)), RARITY)
     assert found.float().mean() > 0.95
-    chance = torch.cat([intruders_found(intruder_trials(random_contexts(seed=seed), seed=seed), RARITY) for seed in range(6)])
+    chance = torch.cat(
+        [intruders_found(intruder_trials(random_contexts(seed=seed), seed=seed), RARITY) for seed in range(6)]
+    )
     assert chance.float().mean() == pytest.approx(1 / 6, abs=0.03)
 
 
@@ -58,7 +60,11 @@ def test_what_is_seen_without_the_token_and_what_is_never_seen():
 def test_vectors_compare_places_as_described():
     tokens = torch.randint(1, 50, (WINDOW,))
     vector = context_vectors(tokens, torch.ones(50))
-    assert vector.shape == (150,) and vector[100:].argmax() == tokens[BEFORE] and vector[50:100].argmax() == tokens[BEFORE - 1]
+    assert (
+        vector.shape == (150,)
+        and vector[100:].argmax() == tokens[BEFORE]
+        and vector[50:100].argmax() == tokens[BEFORE - 1]
+    )
     mixed = tokens.clone()
     mixed[: BEFORE - 1] = tokens[: BEFORE - 1].flip(0)  # order before the last does not matter
     mixed[BEFORE + 1 :] = 3

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixtures_gpt2 import NAMES, make_gpt2_folder
 from safetensors.torch import load_file, save_file
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from fixtures_gpt2 import NAMES, make_gpt2_folder
 from scripts.interp.embedded_model import ModelUnavailable, embedded_model_folder
 from scripts.interp.models import MODELS, available_models, load_model, random_weight_copy
 
@@ -76,10 +76,7 @@ def test_the_embedded_model_is_a_language_model(embedded):
 
 def test_gpt2_agrees_with_hugging_face(gpt2, gpt2_folder):
     assert (gpt2.cfg.n_layers, gpt2.cfg.n_heads, gpt2.cfg.d_model) == (12, 12, 768)
-    assert (
-        largest_difference(gpt2, gpt2_folder, ["When Mary and John went to the store, John gave a drink to"])
-        < 1e-4
-    )
+    assert largest_difference(gpt2, gpt2_folder, ["When Mary and John went to the store, John gave a drink to"]) < 1e-4
 
 
 @pytest.mark.parametrize("which", ["embedded", "gpt2"])
@@ -145,9 +142,7 @@ random_weight_copy(model)
 model("Hello")
 print(available_models())
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -192,9 +187,7 @@ def tiny_model_folder(path: Path) -> Path:
 
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(["hello world"] * 3, vocab_size=300, special_tokens=["<s>"], show_progress=False)
-    PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer, bos_token="<s>", eos_token="<s>"
-    ).save_pretrained(path)
+    PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, bos_token="<s>", eos_token="<s>").save_pretrained(path)
     torch.manual_seed(0)
     sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4)
     LlamaForCausalLM(LlamaConfig(vocab_size=300, num_key_value_heads=2, **sizes)).save_pretrained(path)
@@ -302,9 +295,7 @@ except Exception as error:
 outcome.update(seconds=time.monotonic() - started, offline=huggingface_hub.constants.HF_HUB_OFFLINE)
 print("OUTCOME", json.dumps(outcome))
 """
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
     for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         environment.pop(proxy, None)
     result = subprocess.run(
@@ -403,18 +394,14 @@ def test_a_model_that_the_hub_lacks_is_said(hub, tmp_path):
 
 def test_a_download_that_breaks_off_is_said(hub, tmp_path):
     outcome = load_from_hub("lab/broken", hub.endpoint, tmp_path)
-    assert (
-        outcome["error"] == "ModelUnavailable" and "download of lab/broken stopped" in outcome["message"]
-    ), outcome
+    assert outcome["error"] == "ModelUnavailable" and "download of lab/broken stopped" in outcome["message"], outcome
     assert "LAB_MODEL=smollm2-135m" in outcome["message"] and "\n" not in outcome["message"]
 
 
 def test_a_model_of_the_hub_is_fetched_once_and_then_found_in_the_cache(hub, tmp_path):
     outcome = load_from_hub("lab/tiny", hub.endpoint, tmp_path)
     assert outcome.get("name") == "lab/tiny", outcome
-    assert (
-        "Downloading lab/tiny from" in outcome["printed"] and "model.safetensors: 100%" in outcome["printed"]
-    )
+    assert "Downloading lab/tiny from" in outcome["printed"] and "model.safetensors: 100%" in outcome["printed"]
     assert outcome["offline"] is True  # look-ups were on for this load alone
     fetched = [request for request in hub.requests if request.startswith("GET /lab/tiny/")]
     assert sum(request.endswith("model.safetensors") for request in fetched) == 1

@@ -18,14 +18,7 @@ from scripts.interp.architectures import Attention
 from scripts.interp.datasets import create_ioi_dataset
 from scripts.interp.logits import compute_logit_diff
 from scripts.interp.memory import cache_filter
-from scripts.interp.patching import (
-    HEAD_KINDS,
-    STREAM_KINDS,
-    exact_route,
-    first_difference,
-    patch_heads,
-    patch_stream,
-)
+from scripts.interp.patching import HEAD_KINDS, STREAM_KINDS, exact_route, first_difference, patch_heads, patch_stream
 from scripts.interp.planted import planted_circuit
 from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs, swap
 
@@ -83,10 +76,7 @@ def tl_sweep(model, pairs, kind, by_position, direction="denoising", cells=None)
         return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers)
 
     if cells is not None:
-        columns = {
-            "index_axis_names": None,
-            "index_df": pd.DataFrame([_tl_cell(kind, cell) for cell in cells]),
-        }
+        columns = {"index_axis_names": None, "index_df": pd.DataFrame([_tl_cell(kind, cell) for cell in cells])}
     measured = function(model, into, cache, metric, **columns)
     return measured.permute(0, 2, 1) if measured.dim() == 3 and kind == "pattern" else measured
 
@@ -122,27 +112,20 @@ def test_toys_agree_with_transformer_lens(patching_toys, toy_pairs, name, direct
     for kind, by_position in sweeps:
         ours = sweep(toy, pairs, kind, direction=direction, normalise=False)
         theirs = tl_sweep(toy, pairs, kind, by_position, direction)
-        torch.testing.assert_close(
-            ours.per_prompt.mean(0), theirs, atol=1e-4, rtol=0, msg=lambda m: f"{kind}: {m}"
-        )
+        torch.testing.assert_close(ours.per_prompt.mean(0), theirs, atol=1e-4, rtol=0, msg=lambda m: f"{kind}: {m}")
         assert change(ours) > 0.1, kind
 
 
 @pytest.mark.parametrize(
-    "name, which, direction, kinds",
-    [("standard", "first", "noising", "z"), ("rotary", "late", "denoising", "qkv")],
+    "name, which, direction, kinds", [("standard", "first", "noising", "z"), ("rotary", "late", "denoising", "qkv")]
 )
-def test_single_positions_agree_with_transformer_lens(
-    patching_toys, toy_pairs, name, which, direction, kinds
-):
+def test_single_positions_agree_with_transformer_lens(patching_toys, toy_pairs, name, which, direction, kinds):
     toy, pairs = patching_toys[name], toy_pairs[which]
     for kind in kinds:
         ours = patch_heads(toy, pairs, kind, direction, by_position=True, normalise=False)
         theirs = tl_sweep(toy, pairs, kind, True, direction)
         assert ours.axes == ("layer", "pos", "head")
-        torch.testing.assert_close(
-            ours.per_prompt.mean(0), theirs, atol=1e-4, rtol=0, msg=lambda m: f"{kind}: {m}"
-        )
+        torch.testing.assert_close(ours.per_prompt.mean(0), theirs, atol=1e-4, rtol=0, msg=lambda m: f"{kind}: {m}")
         assert change(ours) > 0.1, kind
 
 
@@ -152,8 +135,7 @@ def test_every_prompt_agrees_with_the_plain_way(patching_toys, toy_pairs, name, 
     kinds = [(kind, False) for kind in ("resid_post", "attn_out", "q", "k")]
     for kind, by_position in kinds + [("v", True)] * (name == "rotary"):
         ours, plain = (
-            sweep(toy, pairs, kind, by_position, direction, normalise=False, plain=way)
-            for way in (False, True)
+            sweep(toy, pairs, kind, by_position, direction, normalise=False, plain=way) for way in (False, True)
         )
         for field in ("effect", "per_prompt", "clean", "corrupted"):
             pair = getattr(ours, field), getattr(plain, field)
@@ -189,9 +171,7 @@ def test_resid_mid_reaches_the_skip_connection(patching_toys, toy_pairs):
                 attn_out[:, pos] = middle - base[f"blocks.{layer}.hook_resid_pre"][:, pos]
                 return attn_out
 
-            logits = toy.run_with_hooks(
-                pairs.corrupted, fwd_hooks=[(f"blocks.{layer}.hook_attn_out", exchange)]
-            )
+            logits = toy.run_with_hooks(pairs.corrupted, fwd_hooks=[(f"blocks.{layer}.hook_attn_out", exchange)])
             expected = compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)
             torch.testing.assert_close(ours.per_prompt[:, layer, pos], expected, atol=1e-4, rtol=0)
 
@@ -287,18 +267,12 @@ def test_language_models_agree_with_transformer_lens(chosen, name, atol, kind, b
     """
     model, pairs, layer_pos, layer_head, whole = chosen(name)
     heads = patching.n_heads_of(model, kind)
-    cells, axes = (
-        sorted({(layer, h * heads // model.cfg.n_heads) for layer, h in layer_head}),
-        ("layer", "head"),
-    )
+    cells, axes = (sorted({(layer, h * heads // model.cfg.n_heads) for layer, h in layer_head}), ("layer", "head"))
     if kind in STREAM_KINDS:
         cells, axes = layer_pos, ("layer", "pos")
     elif by_position:
         positions = (first_difference(pairs), pairs.clean.shape[1] - 1)
-        cells, axes = (
-            [(layer, pos, h) for layer, h in cells[-3:-1] for pos in positions],
-            ("layer", "pos", "head"),
-        )
+        cells, axes = ([(layer, pos, h) for layer, h in cells[-3:-1] for pos in positions], ("layer", "pos", "head"))
     theirs = tl_sweep(model, pairs, kind, by_position, cells=cells)
     if kind in whole and not (kind == "z" and by_position):
         ours = torch.stack([whole[kind].per_prompt[:, layer, column] for layer, column in cells], dim=1)
@@ -318,10 +292,7 @@ def test_the_plain_way_of_a_language_model(chosen, kind, by_position):
     if kind == "pattern":
         cells, axes = layer_head[1:3], ("layer", "head")
         if by_position:
-            cells, axes = (
-                [(layer, pairs.clean.shape[1] - 1, h) for layer, h in cells],
-                ("layer", "pos", "head"),
-            )
+            cells, axes = ([(layer, pairs.clean.shape[1] - 1, h) for layer, h in cells], ("layer", "pos", "head"))
     ours = at_cells(patching._exact_sweep, model, pairs, kind, cells, axes)
     plain = at_cells(patching._plain_sweep, model, pairs, kind, cells, axes)
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=0)
@@ -379,12 +350,8 @@ def test_the_effect_is_a_ratio_of_means(patching_toys, toy_pairs, direction):
     normalised = patch_heads(toy, pairs, direction=direction)
     raw = patch_heads(toy, pairs, direction=direction, normalise=False)
     logits = [toy(tokens) for tokens in (pairs.clean, pairs.corrupted)]
-    clean, corrupted = (
-        compute_logit_diff(x, pairs.answers, pairs.wrong_answers, per_prompt=True) for x in logits
-    )
-    torch.testing.assert_close(
-        (normalised.clean, normalised.corrupted), (clean, corrupted), atol=1e-4, rtol=0
-    )
+    clean, corrupted = (compute_logit_diff(x, pairs.answers, pairs.wrong_answers, per_prompt=True) for x in logits)
+    torch.testing.assert_close((normalised.clean, normalised.corrupted), (clean, corrupted), atol=1e-4, rtol=0)
     torch.testing.assert_close(normalised.per_prompt, raw.per_prompt)
     patched = raw.per_prompt
     expected = (patched.mean(0) - corrupted.mean()) / (clean.mean() - corrupted.mean())
@@ -439,9 +406,7 @@ def test_intervals_by_hand():
     torch.testing.assert_close(low, torch.tensor([[1 / 2, 1 / 4]]))  # (1-0)/(2-0) and (0+2)/(6+2)
     torch.testing.assert_close(high, torch.tensor([[5 / 8, 1.0]]))  # (3+2)/(6+2) and (2-0)/(2-0)
     middle = result.interval(level=0.4)
-    torch.testing.assert_close(
-        middle, (result.effect, result.effect)
-    )  # half of all samples hold both prompts
+    torch.testing.assert_close(middle, (result.effect, result.effect))  # half of all samples hold both prompts
     low, high = known_result(normalise=False).interval()
     torch.testing.assert_close((low, high), (torch.tensor([[1.0, 2.0]]), torch.tensor([[5.0, 2.0]])))
     low, high = known_result("noising", normalise=False).interval()
@@ -496,10 +461,7 @@ def test_a_metric_of_ones_own(patching_toys, toy_pairs, direction, plain):
 @pytest.mark.parametrize("plain", [False, True])
 def test_a_metric_returns_one_number(patching_toys, toy_pairs, plain):
     toy, pairs = patching_toys["standard"], toy_pairs["late"]
-    for metric, got in (
-        (lambda logits: logits[:, -1, 0], r"\(3,\)"),
-        (lambda logits: logits.mean().item(), "float"),
-    ):
+    for metric, got in ((lambda logits: logits[:, -1, 0], r"\(3,\)"), (lambda logits: logits.mean().item(), "float")):
         with pytest.raises(ValueError, match=f"metric returned {got} .*mean"):
             patch_heads(toy, pairs, metric=metric, normalise=False, plain=plain)
 
@@ -532,17 +494,13 @@ def test_an_unknown_architecture_takes_the_plain_way(patching_toys, toy_pairs, n
     expected = patch_heads(toy, pairs, "k", normalise=False)
     patching._routes.clear()
     monkeypatch.setattr(architectures, "ROUTES", {})
-    with pytest.warns(
-        UserWarning, match="No exact route for native: the architecture TransformerLensNative"
-    ) as said:
+    with pytest.warns(UserWarning, match="No exact route for native: the architecture TransformerLensNative") as said:
         result = patch_heads(toy, pairs, "k", normalise=False)
     assert said[0].filename == __file__
     torch.testing.assert_close(result.per_prompt, expected.per_prompt, atol=1e-4, rtol=0)
     again = patch_heads(toy, pairs, "k", normalise=False)  # a second warning would be an error
     assert torch.equal(again.per_prompt, result.per_prompt)
-    assert torch.equal(
-        patch_heads(toy, pairs, "k", normalise=False, plain=True).per_prompt, result.per_prompt
-    )
+    assert torch.equal(patch_heads(toy, pairs, "k", normalise=False, plain=True).per_prompt, result.per_prompt)
 
 
 def test_a_wrong_route_is_noticed(patching_toys, toy_pairs, no_routes_known, monkeypatch):
@@ -612,16 +570,9 @@ def test_the_exact_way_never_runs_the_whole_model(patching_toys, toy_pairs, plai
 
 @pytest.mark.parametrize("by_position", [False, True])
 def test_a_patch_that_changes_nothing_warns(patching_toys, toy_pairs, by_position):
-    with pytest.warns(
-        UserWarning, match=r"blocks\.\*\.attn\.hook_pattern changed the logits of no prompt"
-    ) as said:
+    with pytest.warns(UserWarning, match=r"blocks\.\*\.attn\.hook_pattern changed the logits of no prompt") as said:
         result = patch_heads(
-            patching_toys["rms"],
-            toy_pairs["late"],
-            "pattern",
-            by_position=by_position,
-            normalise=False,
-            plain=True,
+            patching_toys["rms"], toy_pairs["late"], "pattern", by_position=by_position, normalise=False, plain=True
         )
     assert said[0].filename == __file__ and result.effect.abs().max() == 0
 
@@ -655,9 +606,7 @@ def test_models_and_gradients_are_left_alone(patching_toys, toy_pairs):
 def test_progress_only_if_asked(patching_toys, toy_pairs, capsys, monkeypatch):
     monkeypatch.setattr(patching, "progress_bar", shown := Recorder())
     for plain in (False, True):
-        patch_heads(
-            patching_toys["rotary"], toy_pairs["late"], "k", normalise=False, plain=plain, progress=True
-        )
+        patch_heads(patching_toys["rotary"], toy_pairs["late"], "k", normalise=False, plain=plain, progress=True)
         patch_stream(patching_toys["rotary"], toy_pairs["late"], normalise=False, plain=plain)
     assert shown.bars == [(6, True, 6), (21, None, 21)] * 2  # what was announced is what was done
 

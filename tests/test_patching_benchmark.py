@@ -32,21 +32,10 @@ def test_standard_output_is_one_json_object(quick):
     report = json.loads(quick.stdout)
     assert quick.stdout.startswith("{") and "warming up" in quick.stderr
     assert set(report) == {
-        *(
-            "heads_ratio",
-            "residual_ratio",
-            "max_difference",
-            "heads_seconds",
-            "residual_seconds",
-            "peak_megabytes",
-        ),
+        *("heads_ratio", "residual_ratio", "max_difference", "heads_seconds", "residual_seconds", "peak_megabytes"),
         *("more_prompts", "longer_prompts", "environment", "prompts", "tokens"),
     }
-    for case, prompts, tokens in (
-        (report, 4, 15),
-        (report["more_prompts"], 16, 15),
-        (report["longer_prompts"], 4, 40),
-    ):
+    for case, prompts, tokens in ((report, 4, 15), (report["more_prompts"], 16, 15), (report["longer_prompts"], 4, 40)):
         assert (case["prompts"], case["tokens"]) == (prompts, tokens)
         for name in ("heads", "residual"):
             seconds = case[f"{name}_seconds"]
@@ -74,8 +63,7 @@ def test_the_table(quick):
     report = json.loads(quick.stdout)
     lines = text.splitlines()
     assert (
-        lines[1].startswith("heads, 4 prompts of 15 tokens")
-        and lines[1].split()[-1] == f"{report['heads_ratio']:.1f}"
+        lines[1].startswith("heads, 4 prompts of 15 tokens") and lines[1].split()[-1] == f"{report['heads_ratio']:.1f}"
     )
     assert "~" not in lines[2] and "~" in lines[3] and "transformer_lens" in lines[-1]
     assert benchmark.table({**report, "peak_megabytes": None}).count("peak memory") == 0
@@ -143,9 +131,7 @@ def test_the_sample_is_scaled_to_all_patches(toy_case, monkeypatch):
 
     monkeypatch.setattr(benchmark, "plain_sweep", plain_sweep)
     report = benchmark.compare_by_sample(*toy_case)
-    assert [len(set(cells)) for cells in asked] == [3, 3] and report[
-        "plain_seconds_estimated_from_cells"
-    ] == 3
+    assert [len(set(cells)) for cells in asked] == [3, 3] and report["plain_seconds_estimated_from_cells"] == 3
     assert report["heads_seconds"]["plain"] == pytest.approx(0.14 + 0.02 * 20, abs=0.05)
     assert report["residual_seconds"]["plain"] == pytest.approx(0.14 + 0.02 * 30, abs=0.05)
 
@@ -168,9 +154,7 @@ def test_prompts_of_the_embedded_model(model):
     pairs = benchmark.ioi_pairs(model, 4)
     longer = benchmark.ioi_pairs(model, 4, 40)
     assert pairs.clean.shape == (4, 15) and longer.clean.shape == (4, 40)
-    assert torch.equal(longer.clean[:, -5:], pairs.clean[:, -5:]) and torch.equal(
-        longer.answers, pairs.answers
-    )
+    assert torch.equal(longer.clean[:, -5:], pairs.clean[:, -5:]) and torch.equal(longer.answers, pairs.answers)
     assert first_difference(longer) == first_difference(pairs) + 25  # the clause comes before it
     with pytest.raises(ValueError, match="longest clause gives"):
         benchmark.ioi_pairs(model, 4, 400)

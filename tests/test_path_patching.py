@@ -42,13 +42,7 @@ def change(result):
 @pytest.mark.parametrize("through", ["q", "k", "v"])
 @pytest.mark.parametrize(
     "name, which",
-    [
-        ("standard", "late"),
-        ("rotary", "first"),
-        ("rms", "late"),
-        ("attn_only", "late"),
-        ("as trained", "late"),
-    ],
+    [("standard", "late"), ("rotary", "first"), ("rms", "late"), ("attn_only", "late"), ("as trained", "late")],
 )
 def test_exact_is_plain(patching_toys, toy_pairs, name, which, through, direct):
     toy, pairs = patching_toys[name], toy_pairs[which]
@@ -87,14 +81,11 @@ def by_transformer_lens(model, pairs, sender, through="q"):
     def metric(logits):
         return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers)
 
-    return get_act_patch_direct_path(
-        model, pairs.corrupted, clean, corrupted, metric, *sender, through, verbose=False
-    )
+    return get_act_patch_direct_path(model, pairs.corrupted, clean, corrupted, metric, *sender, through, verbose=False)
 
 
 @pytest.mark.parametrize(
-    "name, through",
-    [("standard", "q"), ("standard", "k"), ("standard", "v"), ("rms", "q"), ("attn_only", "q")],
+    "name, through", [("standard", "q"), ("standard", "k"), ("standard", "v"), ("rms", "q"), ("attn_only", "q")]
 )
 def test_direct_paths_agree_with_transformer_lens(patching_toys, toy_pairs, name, through):
     """Without grouped keys for keys and values, which TransformerLens can't, and without rotation, which
@@ -176,13 +167,9 @@ def test_a_planted_composition_is_found_where_it_is(planted_in, plain, direct):
     only_mover = torch.zeros(2, 4)
     only_mover[circuit.mover] = 1
     for direction, expected in (("denoising", only_mover), ("noising", 1 - only_mover)):
-        found = path_patch(
-            circuit.model, pairs, [circuit.writer], planted_in, direction, direct=direct, plain=plain
-        )
+        found = path_patch(circuit.model, pairs, [circuit.writer], planted_in, direction, direct=direct, plain=plain)
         torch.testing.assert_close(found.effect, expected, atol=1e-4, rtol=0)
-    elsewhere = [(circuit.writer, through) for through in "qkv" if through != planted_in] + [
-        ((1, 3), planted_in)
-    ]
+    elsewhere = [(circuit.writer, through) for through in "qkv" if through != planted_in] + [((1, 3), planted_in)]
     for receiver, through in elsewhere:
         with pytest.warns(UserWarning, match="changed the logits of no prompt"):
             path_patch(circuit.model, pairs, [receiver], through, direct=direct, plain=plain)
@@ -204,8 +191,7 @@ def test_the_order_and_number_of_receivers(patching_toys, toy_pairs):
 def test_direct_leaves_mlps_and_norms_out(patching_toys, toy_pairs, through):
     toy, pairs = patching_toys["standard"], toy_pairs["late"]
     by_mlps, direct = (
-        path_patch(toy, pairs, [(2, 1)], through, direct=direct, normalise=False).effect
-        for direct in (False, True)
+        path_patch(toy, pairs, [(2, 1)], through, direct=direct, normalise=False).effect for direct in (False, True)
     )
     assert (by_mlps - direct).abs().max() > 0.01
 

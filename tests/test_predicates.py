@@ -8,7 +8,11 @@ from scripts.interp.predicates import PREDICATES, TOPICS, best_feature, feature_
 # Each text is given as tokens; those that the predicate must name are in «guillemets».
 CASES = {
     "about_code": ["x| =| f|(|y|)|;|\n|z|_|« w", "a| (|b|)| =|=| =|« (|«c", "f()| =| g|(|" + "|".join(["w"] * 30)],
-    "inside_quotation": ['She| said|,| "|«Hello|« there|«"| and| left', "He| said| “|«Yes|«”| twice", '"|«Open|« line|«\n|closed'],
+    "inside_quotation": [
+        'She| said|,| "|«Hello|« there|«"| and| left',
+        "He| said| “|«Yes|«”| twice",
+        '"|«Open|« line|«\n|closed',
+    ],
     "inside_parentheses": ["a| (|«b|« (|«c|«)|«)| d", "(|«a|«\n|b"],
     "inside_brackets": ["x| =| [|«1|«,|«2|«]|;"],
     "inside_bold": ["A| **|«bold|« word|«**| end"],

@@ -11,7 +11,12 @@ def planted(n=4000, d=12, seed=0):
     generator = torch.Generator().manual_seed(seed)
     named = torch.rand(n, generator=generator) < 0.1
     concept, nuisance = torch.nn.functional.normalize(torch.randn(2, d, generator=generator), dim=-1)
-    x = torch.randn(n, d, generator=generator) + 4 * named[:, None] * concept + 8 * torch.randn(n, 1, generator=generator) * nuisance + 3
+    x = (
+        torch.randn(n, d, generator=generator)
+        + 4 * named[:, None] * concept
+        + 8 * torch.randn(n, 1, generator=generator) * nuisance
+        + 3
+    )
     return x, named, concept, nuisance
 
 

@@ -27,9 +27,7 @@ def test_swap_keeps_the_answers(toy_pairs):
     pairs = toy_pairs["late"]
     swapped = swap(pairs)
     assert torch.equal(swapped.clean, pairs.corrupted) and torch.equal(swapped.corrupted, pairs.clean)
-    assert torch.equal(swapped.answers, pairs.answers) and torch.equal(
-        swapped.wrong_answers, pairs.wrong_answers
-    )
+    assert torch.equal(swapped.answers, pairs.answers) and torch.equal(swapped.wrong_answers, pairs.wrong_answers)
     assert all(map(torch.equal, swap(swapped), pairs))
 
 
@@ -74,10 +72,7 @@ def test_there_are_no_samples(toy):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (
-            {"corrupted": torch.ones(3, 6, dtype=torch.int64)},
-            r"\(3, 7\), the corrupted ones \(3, 6\).*same position",
-        ),
+        ({"corrupted": torch.ones(3, 6, dtype=torch.int64)}, r"\(3, 7\), the corrupted ones \(3, 6\).*same position"),
         ({"corrupted": torch.ones(2, 7, dtype=torch.int64)}, r"\(3, 7\), the corrupted ones \(2, 7\)"),
         ({"corrupted": torch.full((3, 7), 23)}, "go from 0 to 22"),
         ({"clean": torch.zeros(3, 7)}, "integers"),

@@ -1,7 +1,5 @@
 """The reference file: its form, and that what it says was measured is still what is measured."""
 
-from typing import Optional
-
 import pytest
 
 from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES
@@ -11,7 +9,7 @@ from scripts.interp.residual import get_residual_stream_norms
 from scripts.measure_reference_values import NORMS_PROMPT, induction_heads, ioi
 
 
-def within(name: str, measured: float, head: Optional[int] = None) -> bool:
+def within(name: str, measured: float, head: int | None = None) -> bool:
     entry = reference_values()[f"{NAME}/{name}"]
     value = entry["value"] if head is None else entry["value"][head][2]
     return abs(measured - value) <= entry["tolerance"]

@@ -48,9 +48,7 @@ def test_nothing_secret_is_left(folders):
     ):
         assert secret not in text
     released, source = read_notebook(path), tiny_lab.solved_lab()
-    assert all(
-        cell.get("outputs", []) == [] and cell.get("execution_count") is None for cell in released.cells
-    )
+    assert all(cell.get("outputs", []) == [] and cell.get("execution_count") is None for cell in released.cells)
     assert [cell.id for cell in released.cells] == [cell.id for cell in source.cells]
     assert tiny_lab.cell_of(released, "ex1-row-means").source.endswith(f'Returns [rows]."""\n    {STUB}')
     assert written_of(released)[0].text.strip() == TEXT_STUB
@@ -88,9 +86,7 @@ def test_no_solution_or_hidden_test_is_in_a_student_notebook(path):
             for line in hidden_lines(exercise.test)
             if line in lines and line not in exercise.test.split("### BEGIN HIDDEN")[0]
         ]
-        secret = (
-            solutions[exercise.id].split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0].split("\n")
-        )
+        secret = solutions[exercise.id].split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0].split("\n")
         assert not [line for line in secret if len(line.strip()) > 12 and line in student.solution]
     assert all(not cell.get("outputs") for cell in released.cells)
 

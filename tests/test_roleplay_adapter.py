@@ -25,7 +25,9 @@ def loss(model, rows, n=8):
 
 def test_the_card_is_made_of_the_record_and_the_weights_are_small(record):
     weights = load_file(ROLEPLAY_FOLDER / WEIGHTS_FILE)
-    assert (ROLEPLAY_FOLDER / "README.md").read_text() == model_card(record, sum(value.numel() for value in weights.values()))
+    assert (ROLEPLAY_FOLDER / "README.md").read_text() == model_card(
+        record, sum(value.numel() for value in weights.values())
+    )
     assert (ROLEPLAY_FOLDER / WEIGHTS_FILE).stat().st_size < 4e6
     assert record["steps"][-1]["step"] == record["settings"]["steps"]
 
@@ -33,9 +35,15 @@ def test_the_card_is_made_of_the_record_and_the_weights_are_small(record):
 def test_it_helps_with_role_play_and_a_random_one_does_not(model, record, tmp_path):
     rows = held_out(model.tokenizer)
     assert all(len(mine.tokens) == MEASURED_ROWS for mine in rows.values())
-    tuned, random = load_model(ROLEPLAY_FOLDER, device="cpu"), load_model(random_adapter(ROLEPLAY_FOLDER, tmp_path / "random"), device="cpu")
+    tuned, random = (
+        load_model(ROLEPLAY_FOLDER, device="cpu"),
+        load_model(random_adapter(ROLEPLAY_FOLDER, tmp_path / "random"), device="cpu"),
+    )
     with torch.no_grad():
-        losses = {name: {kind: loss(which, mine) for kind, mine in rows.items()} for name, which in (("base", model), ("tuned", tuned), ("random", random))}
+        losses = {
+            name: {kind: loss(which, mine) for kind, mine in rows.items()}
+            for name, which in (("base", model), ("tuned", tuned), ("random", random))
+        }
     first, last = record["steps"][0], record["steps"][-1]
     gain = {kind: first[kind] - last[kind] for kind in rows}
     assert gain["roleplay"] > 0.1

@@ -59,7 +59,9 @@ def test_only_wanted_positions_are_stored(trained_toy, rows, tmp_path):
     x = hook_activations(trained_toy, rows, [name])[name]
     kept = kept_positions(x, special, mine.norm_limit)
     assert torch.allclose(torch.from_numpy(np.array(mine.values)).float(), x[kept], atol=2e-2, rtol=1e-3)
-    assert mine.n_special == special.sum() and mine.norm_limit == pytest.approx(norm_limit(x[:8], special[:8]), rel=1e-4)
+    assert mine.n_special == special.sum() and mine.norm_limit == pytest.approx(
+        norm_limit(x[:8], special[:8]), rel=1e-4
+    )
     with pytest.raises(ValueError, match="of another model, hook point or text"):
         store_activations(trained_toy, [name], rows, tmp_path / "wanted", wanted=~wanted)
 

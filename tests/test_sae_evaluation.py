@@ -46,7 +46,9 @@ def perfect(d_in: int) -> SAE:
 def test_a_perfect_sae(trained_toy, rows, activations):
     x, kept, limit = activations
     metrics = evaluate_sae(trained_toy, perfect(256), HOOK, rows, limit, 6)
-    assert metrics.fvu.value < 1e-9 and abs(metrics.recovered_mean.value - 1) < 1e-4 > abs(metrics.recovered_zero.value - 1)
+    assert metrics.fvu.value < 1e-9 and abs(metrics.recovered_mean.value - 1) < 1e-4 > abs(
+        metrics.recovered_zero.value - 1
+    )
     assert metrics.l0.value == pytest.approx((x[kept] != 0).sum(dim=-1).float().mean().item())
     assert metrics.ce_spliced.value == pytest.approx(metrics.ce_clean.value, abs=1e-4)
     assert metrics.n_tokens == kept.sum() and metrics.n_special == (rows == 0).sum()
@@ -109,7 +111,9 @@ def test_positions_that_are_left_out_keep_their_activations(trained_toy, rows, a
     spiky = perfect(256)
     encode = spiky.encode
     bos = x[0, 0]
-    spiky.encode = lambda x: torch.where(torch.isclose(x, bos).all(dim=-1, keepdim=True), torch.full((), 1e6), encode(x))
+    spiky.encode = lambda x: torch.where(
+        torch.isclose(x, bos).all(dim=-1, keepdim=True), torch.full((), 1e6), encode(x)
+    )
     assert abs(evaluate_sae(trained_toy, spiky, HOOK, rows, limit, 4).recovered_mean.value - 1) < 1e-4
 
 
@@ -117,7 +121,11 @@ def test_intervals_are_over_rows():
     same = ratio(torch.full((9,), 2.0).double(), torch.full((9,), 4.0).double())
     assert same == pytest.approx((0.5, 0.5, 0.5))
     estimate = ratio(torch.tensor([0.0, 4.0] * 20).double(), torch.full((40,), 4.0).double())
-    assert estimate.value == 0.5 and estimate.low == pytest.approx(0.34, abs=0.06) and estimate.high == pytest.approx(0.66, abs=0.06)
+    assert (
+        estimate.value == 0.5
+        and estimate.low == pytest.approx(0.34, abs=0.06)
+        and estimate.high == pytest.approx(0.66, abs=0.06)
+    )
 
 
 def test_bad_input(trained_toy, rows, activations):
@@ -141,7 +149,11 @@ def test_sae_lens_counts_in_its_own_way(trained_toy, rows):
     x, is_special = hook_activations(trained_toy, tokens, [HOOK])[HOOK], torch.isin(tokens, special_tokens(trained_toy))
 
     def loss(values, where):
-        logits = trained_toy(tokens) if values is None else run_with_hooks(trained_toy, tokens, [(HOOK, splice(values, where))])
+        logits = (
+            trained_toy(tokens)
+            if values is None
+            else run_with_hooks(trained_toy, tokens, [(HOOK, splice(values, where))])
+        )
         losses = -logits[:, :-1].log_softmax(dim=-1).gather(-1, tokens[:, 1:, None])[..., 0]
         return losses[~is_special[:, :-1]].mean().item()
 
@@ -158,7 +170,9 @@ def test_an_attached_sae_acts_everywhere_and_leaves_nothing_behind(trained_toy, 
     with attached(trained_toy, sae):
         logits = trained_toy(tokens)
     everywhere = torch.ones_like(tokens, dtype=torch.bool)
-    ours = run_with_hooks(trained_toy, tokens, [(HOOK, splice(sae(activations[0][:3]), everywhere))])  # hooks still act there
+    ours = run_with_hooks(
+        trained_toy, tokens, [(HOOK, splice(sae(activations[0][:3]), everywhere))]
+    )  # hooks still act there
     assert torch.allclose(logits, ours, atol=1e-4) and (logits - clean).abs().max() > 0.1
     with pytest.raises(RuntimeError), attached(trained_toy, sae):
         raise RuntimeError

@@ -132,7 +132,9 @@ def test_a_release_comes_from_the_hub(trained_toy, release, monkeypatch):
 def test_no_hub(trained_toy, monkeypatch):
     Hub(monkeypatch)
     monkeypatch.setattr(saes, "ask_hub", lambda *_: None)
-    with pytest.raises(ModelUnavailable, match="The download of jbloom/.*blocks.1.hook_resid_pre stopped .*: run it again"):
+    with pytest.raises(
+        ModelUnavailable, match="The download of jbloom/.*blocks.1.hook_resid_pre stopped .*: run it again"
+    ):
         load_hub_sae(trained_toy, "gpt2-small-res-jb", "blocks.1.hook_resid_pre")
 
     def unreachable(*_):

@@ -28,9 +28,18 @@ def clone(tmp_path):
 
 
 def run(folder, *command, **environment):
-    nothing = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
+    nothing = {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, text=True, capture_output=True, env={**os.environ, **nothing, **environment}
+        [sys.executable, *command],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        env={**os.environ, **nothing, **environment},
     )
 
 

@@ -47,7 +47,10 @@ def test_it_reaches_what_was_aimed_at(metrics):
         assert held_out["n_tokens"] > 20_000 and held_out["n_predicted"] > 9_000
     assert metrics["tokens"] * metrics["settings"]["passes"] > 2e6
     half, single = metrics["precision"]["half"], metrics["precision"]["single"]
-    assert abs(half["fvu"][0] - single["fvu"][0]) < 1e-3 and abs(half["recovered_mean"][0] - single["recovered_mean"][0]) < 1e-3
+    assert (
+        abs(half["fvu"][0] - single["fvu"][0]) < 1e-3
+        and abs(half["recovered_mean"][0] - single["recovered_mean"][0]) < 1e-3
+    )
 
 
 def test_the_card_says_what_the_metrics_say(folder, metrics):
@@ -73,7 +76,9 @@ def test_some_features_can_be_described(model, sae):
         rows = packed_tokens(load_corpus(split), model.tokenizer, 128)
         rows = rows[:: len(rows) // 40][:40]
         active[split] = torch.cat([sae_latents(model, sae, batch).flatten(0, 1) > 0 for batch in rows.split(8)])
-        named[split] = {name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()}
+        named[split] = {
+            name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()
+        }
     scores = {}
     for shuffled in (False, True):
         scores[shuffled] = []
@@ -102,7 +107,9 @@ def test_the_contexts_are_its_own(model, folder, sae):
 def test_the_sweep_names_its_layer(sae):
     results = json.loads((SAE_FOLDER / "smollm2-135m-sweep.json").read_text())
     best = max(result["predicate_f1"] for result in results)
-    earliest = next(result for result in results if result["predicate_f1"] > best - 0.02)  # the later, the more of the loss is lost
+    earliest = next(
+        result for result in results if result["predicate_f1"] > best - 0.02
+    )  # the later, the more of the loss is lost
     assert earliest["settings"]["hook_name"] == sae.cfg.metadata.hook_name
     recovered = [result["held_out"]["validation"]["recovered_mean"][0] for result in results]
     assert recovered == sorted(recovered, reverse=True)

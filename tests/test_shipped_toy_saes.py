@@ -8,9 +8,9 @@ import torch
 from scripts.interp.corpus import load_corpus, packed_tokens
 from scripts.interp.models import load_model
 from scripts.interp.reference import reference_value
+from scripts.interp.sae_activations import hook_activations
 from scripts.interp.sae_evaluation import evaluate_sae
 from scripts.interp.saes import load_sae, sae_folder, untrained_copy
-from scripts.interp.sae_activations import hook_activations
 from scripts.train_sae import model_card
 
 SHIPPED = ["1x", "2x", "8x", "8x-batchtopk"]
@@ -43,7 +43,10 @@ def test_the_card_is_made_of_the_metrics(toy, name):
 def test_the_metrics_are_those_of_the_sae(toy, rows, name):
     sae, metrics = load_sae(toy, sae_folder(toy, name)), metrics_of(toy, name)
     assert sae.cfg.metadata.hook_name == HOOK and sae.cfg.d_sae == 512 * metrics["settings"]["width"]
-    found, known = evaluate_sae(toy, sae, HOOK, rows, sae.cfg.metadata.norm_limit, len(rows)), metrics["held_out"]["test"]
+    found, known = (
+        evaluate_sae(toy, sae, HOOK, rows, sae.cfg.metadata.norm_limit, len(rows)),
+        metrics["held_out"]["test"],
+    )
     for field, tolerance in (("fvu", 0.03), ("recovered_zero", 0.03), ("recovered_mean", 0.03)):
         assert getattr(found, field).value == pytest.approx(known[field][0], abs=tolerance), field
     assert found.l0.value == pytest.approx(known["l0"][0], rel=0.06)

@@ -55,9 +55,7 @@ def test_the_mean_is_covered_as_often_as_promised():
     assert 165 <= covered <= 195  # 180 expected
 
 
-@pytest.mark.parametrize(
-    "values", [torch.tensor([1.0]), torch.tensor(1.0), torch.zeros(3, 2), torch.tensor([])]
-)
+@pytest.mark.parametrize("values", [torch.tensor([1.0]), torch.tensor(1.0), torch.zeros(3, 2), torch.tensor([])])
 def test_intervals_refuse(values):
     with pytest.raises(ValueError, match="values has shape .* at least two"):
         bootstrap_interval(values)

@@ -29,7 +29,9 @@ def polygon(n: int) -> torch.Tensor:
 ])  # fmt: skip
 def test_dimensionality_of_known_geometries(W, expected):
     assert torch.allclose(feature_dimensionality(W), torch.tensor(expected).float(), atol=1e-5)
-    assert torch.allclose(feature_dimensionality(torch.stack([W, 3 * W])), torch.tensor([expected] * 2).float(), atol=1e-5)
+    assert torch.allclose(
+        feature_dimensionality(torch.stack([W, 3 * W])), torch.tensor([expected] * 2).float(), atol=1e-5
+    )
 
 
 def test_features_are_zero_as_often_as_asked():

@@ -24,7 +24,9 @@ def toy(request):
 
 
 def repeats(model, period=PERIOD):
-    rows = create_induction_dataset(16, period, d_vocab=model.cfg.d_vocab, bos_token_id=model.tokenizer.bos_token_id, seed=5)
+    rows = create_induction_dataset(
+        16, period, d_vocab=model.cfg.d_vocab, bos_token_id=model.tokenizer.bos_token_id, seed=5
+    )
     return torch.cat(rows)
 
 
@@ -55,7 +57,9 @@ def test_the_record_belongs_to_the_model(name):
     assert record["settings"]["config"] == TOYS[name] and record["settings"]["name"] == name
     assert len(steps) >= 40 and [row["step"] for row in steps] == sorted({row["step"] for row in steps})
     assert last["step"] == record["settings"]["steps"]
-    scores = [repeat_scores(load_model(name), repeats(load_model(name), period), period).induction for period in (20, 35, 50)]
+    scores = [
+        repeat_scores(load_model(name), repeats(load_model(name), period), period).induction for period in (20, 35, 50)
+    ]
     assert torch.allclose(torch.stack(scores).mean(dim=0), torch.tensor(last["induction"]), atol=0.05)
     n_parameters = sum(weight.numel() for weight in load_file(TOY_FOLDER / name / "model.safetensors").values())
     assert (TOY_FOLDER / name / "README.md").read_text() == model_card(name, record, n_parameters)
@@ -63,7 +67,9 @@ def test_the_record_belongs_to_the_model(name):
 
 
 def test_the_phase_change_is_in_the_record_of_two_layers_only():
-    best = {name: [max(map(max, row["induction"])) for row in training_record(name)["steps"]] for name in ATTENTION_ONLY}
+    best = {
+        name: [max(map(max, row["induction"])) for row in training_record(name)["steps"]] for name in ATTENTION_ONLY
+    }
     gain = {name: training_record(name)["steps"][-1]["in_context_score"] for name in ATTENTION_ONLY}
     assert max(best["toy-attn-1l"]) < 0.2 and best["toy-attn-2l"][0] < 0.05 and best["toy-attn-2l"][-1] >= 0.6
     assert gain["toy-attn-2l"] < gain["toy-attn-1l"] - 0.1

@@ -18,9 +18,16 @@ def small(monkeypatch, tmp_path):
     """A few short conversations of two genres, in folders of its own."""
     names = "Mary John Ada Tom Eve Sam Kim Bob Ann Leo Max Zoe".split()
     words = " I do not know where the key is, but it was here when the old man went out into the garden."
-    documents = [Document("story" if i % 2 else "cooking", f"{name} said: {i}. {name} looked up." + words) for i, name in enumerate(names * 3)]
+    documents = [
+        Document("story" if i % 2 else "cooking", f"{name} said: {i}. {name} looked up." + words)
+        for i, name in enumerate(names * 3)
+    ]
     train_half = [d for i, d in enumerate(documents) if i % 3]
-    monkeypatch.setattr(train_adapter, "load_corpus", lambda split: train_half if split == "train" else [d for i, d in enumerate(documents) if not i % 3])
+    monkeypatch.setattr(
+        train_adapter,
+        "load_corpus",
+        lambda split: train_half if split == "train" else [d for i, d in enumerate(documents) if not i % 3],
+    )
     monkeypatch.setattr(train_adapter, "CONTEXT", 40)
     monkeypatch.setattr(train_adapter, "MEASURED_ROWS", 3)
     monkeypatch.setattr(train_adapter, "RECORD_EVERY", 2)
@@ -55,9 +62,18 @@ def test_the_command_leaves_a_folder_that_load_model_takes(small, capsys):
     assert main(["--steps", "2", "--batch-rows", "2", "--learning-rate", "0.003"]) == 0, capsys.readouterr().err
     folder = small / "smollm2-135m-roleplay"
     record = json.loads((folder / "record.json").read_text())
-    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "adapter.json", "adapter.safetensors", "record.json"]
-    n_parameters = sum(value.numel() for value in train_adapter.add_adapter(train_adapter.AutoModelForCausalLM.from_pretrained(
-        train_adapter.embedded_model_folder()), 4, 2.0).values())
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "README.md",
+        "adapter.json",
+        "adapter.safetensors",
+        "record.json",
+    ]
+    n_parameters = sum(
+        value.numel()
+        for value in train_adapter.add_adapter(
+            train_adapter.AutoModelForCausalLM.from_pretrained(train_adapter.embedded_model_folder()), 4, 2.0
+        ).values()
+    )
     assert (folder / "README.md").read_text() == model_card(record, n_parameters)
     assert load_model(folder, device="cpu").cfg.model_name == "smollm2-135m-roleplay"
 

@@ -38,7 +38,9 @@ def test_the_planted_dictionary_is_found_and_more_than_untrained(tmp_path):
     torch.manual_seed(1)
     assert best_matches(sae.W_dec) > 0.9 > 0.75 > best_matches(torch.randn(48, 12))
     assert record["steps"] == 1200 and record["curve"][-1]["step"] == 1200 and record["curve"][-1]["fvu"] < 0.15
-    assert record["curve"][0]["fvu"] > record["curve"][-1]["fvu"] and record["curve"][-1]["l0"] == pytest.approx(2, abs=0.01)
+    assert record["curve"][0]["fvu"] > record["curve"][-1]["fvu"] and record["curve"][-1]["l0"] == pytest.approx(
+        2, abs=0.01
+    )
     assert (record["tokens"], record["tokens_special"], record["tokens_massive"]) == (8000, 7, 3)
     x = torch.from_numpy(activations.values).float()
     error = (sae(x) - x).square().sum() / (x - x.mean(dim=0)).square().sum()  # the scale is folded in
@@ -104,7 +106,13 @@ def test_the_command_leaves_sae_metrics_and_card(small, capsys):
     arguments = [HOOK, "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--passes", "3"]
     assert main(arguments) == 0, capsys.readouterr().err
     folder = small / "checkpoints" / f"toy-attn-2l-{HOOK}"
-    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "cfg.json", "contexts.safetensors", "metrics.json", "sae_weights.safetensors"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "README.md",
+        "cfg.json",
+        "contexts.safetensors",
+        "metrics.json",
+        "sae_weights.safetensors",
+    ]
     result = json.loads((folder / "metrics.json").read_text())
     assert (folder / "README.md").read_text() == model_card(folder.name, result)
     assert set(result["held_out"]) == {"test", "library"} and result["settings"]["k"] == 8
@@ -112,23 +120,61 @@ def test_the_command_leaves_sae_metrics_and_card(small, capsys):
 
 
 def test_the_own_recipe_goes_to_a_folder_of_its_own_and_comes_back_as_it_is(small, capsys):
-    arguments = [HOOK, "--model", "toy-attn-2l", "--architecture", "monosemanticity", "--width", "2", "--sparsity", "2", "--batch", "64"]
-    assert main([*arguments, "--passes", "4", "--folder", "mine", "--no-contexts", "--judged-rows", "6"]) == 0, capsys.readouterr().err
+    arguments = [
+        HOOK,
+        "--model",
+        "toy-attn-2l",
+        "--architecture",
+        "monosemanticity",
+        "--width",
+        "2",
+        "--sparsity",
+        "2",
+        "--batch",
+        "64",
+    ]
+    assert main([*arguments, "--passes", "4", "--folder", "mine", "--no-contexts", "--judged-rows", "6"]) == 0, (
+        capsys.readouterr().err
+    )
     folder = small / "checkpoints" / "mine"
-    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "cfg.json", "metrics.json", "sae_weights.safetensors"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "README.md",
+        "cfg.json",
+        "metrics.json",
+        "sae_weights.safetensors",
+    ]
     result, card = json.loads((folder / "metrics.json").read_text()), (folder / "README.md").read_text()
     assert len(result["resampled"]) > 0 and result["curve"][-1]["fvu"] < result["curve"][0]["fvu"]
     assert 0 < result["held_out"]["test"]["fvu"][0] < 1
-    assert "--architecture monosemanticity --width 2 --sparsity 2.0 --passes 4.0 --batch 64 --judged-rows 6 --folder mine" in card
+    assert (
+        "--architecture monosemanticity --width 2 --sparsity 2.0 --passes 4.0 --batch 64 --judged-rows 6 --folder mine"
+        in card
+    )
     W_dec = SAE.load_from_disk(folder).W_dec
     assert torch.allclose(W_dec.norm(dim=1), torch.ones(len(W_dec)), atol=1e-3)
 
 
 def test_conversations_leave_the_template_out(small, monkeypatch, capsys):
     toy = train_sae.load_model("toy-attn-2l")
-    toy.tokenizer.chat_template = "{% for message in messages %}Role {{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    toy.tokenizer.chat_template = (
+        "{% for message in messages %}Role {{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    )
     monkeypatch.setattr(train_sae, "load_model", lambda name: toy)
-    arguments = [HOOK, "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--chat", "--folder", "talk", "--no-contexts"]
+    arguments = [
+        HOOK,
+        "--model",
+        "toy-attn-2l",
+        "--width",
+        "1",
+        "--k",
+        "8",
+        "--batch",
+        "64",
+        "--chat",
+        "--folder",
+        "talk",
+        "--no-contexts",
+    ]
     assert main(arguments) == 0, capsys.readouterr().err
     result = json.loads((small / "checkpoints" / "talk" / "metrics.json").read_text())
     assert result["tokens_special"] > 12 * 5 and result["held_out"]["test"]["n_special"] > 6 * 5
@@ -136,10 +182,27 @@ def test_conversations_leave_the_template_out(small, monkeypatch, capsys):
 
 
 def test_the_sweep_judges_every_layer_alike(small, capsys):
-    arguments = ["--sweep", "0", "1", "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--passes", "1"]
+    arguments = [
+        "--sweep",
+        "0",
+        "1",
+        "--model",
+        "toy-attn-2l",
+        "--width",
+        "1",
+        "--k",
+        "8",
+        "--batch",
+        "64",
+        "--passes",
+        "1",
+    ]
     assert main(arguments) == 0, capsys.readouterr().err
     results = json.loads((small / "checkpoints" / "toy-attn-2l-sweep.json").read_text())
-    assert [each["settings"]["hook_name"] for each in results] == ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]
+    assert [each["settings"]["hook_name"] for each in results] == [
+        "blocks.0.hook_resid_post",
+        "blocks.1.hook_resid_post",
+    ]
     assert len({each["held_out"]["validation"]["n_predicted"] for each in results}) == 1
     assert all(0 <= each["predicate_f1"] <= 1 for each in results)
     assert "blocks.1.hook_resid_post: recovered" in capsys.readouterr().out

@@ -29,7 +29,9 @@ def tiny(monkeypatch, tmp_path):
     """A toy that trains in a second, on sentences of its own, in folders of its own."""
     documents = [Document("words", text) for text in texts()]
     monkeypatch.setattr(
-        training, "load_corpus", lambda split: [d for d in documents if (split_of(d.text) == "train") == (split == "train")]
+        training,
+        "load_corpus",
+        lambda split: [d for d in documents if (split_of(d.text) == "train") == (split == "train")],
     )
     settings = dict(D_VOCAB=300, BATCH_ROWS=3, CHECKPOINT_EVERY=2, WARM_UP=2, PERIODS=(3, 5), HELD_OUT_ROWS=4,
                     EARLY=(2, 6), LATE=(10, 16))  # fmt: skip
@@ -166,7 +168,9 @@ def test_a_checkpoint_of_other_settings_is_refused(tiny, monkeypatch):
 def test_what_is_saved_is_loaded_again(tiny):
     model, record = run(tiny)
     training.save("tiny", model, record, tiny)
-    assert (tiny / "tiny" / "model.safetensors").stat().st_size < 2.2 * sum(p.numel() for p in model.parameters()) + 5000
+    assert (tiny / "tiny" / "model.safetensors").stat().st_size < 2.2 * sum(
+        p.numel() for p in model.parameters()
+    ) + 5000
     loaded = load_toy("tiny", folder=tiny)
     tokens = loaded.to_tokens("the old man saw Mary")
     assert tokens[0, 0] == 0 and loaded.cfg.model_name == "tiny"

@@ -97,9 +97,7 @@ def read_setup(path: Path) -> str:
 def setup_of(notebook: NotebookNode) -> str:
     found = [cell.source for cell in notebook.cells if grade_id(cell) == "setup"]
     if len(found) != 1:
-        raise ValueError(
-            f"the notebook has {len(found)} cells with the grade_id 'setup'; it needs exactly one"
-        )
+        raise ValueError(f"the notebook has {len(found)} cells with the grade_id 'setup'; it needs exactly one")
     return found[0]
 
 
@@ -112,9 +110,7 @@ def exercises_of(notebook: NotebookNode) -> list[Exercise]:
     marked = [grade_id(cell) for cell in notebook.cells if grade_id(cell)]
     twice = sorted({name for name in marked if marked.count(name) > 1})
     if twice:
-        raise ValueError(
-            f"the grade_id {twice[0]!r} occurs {marked.count(twice[0])} times; each must be unique"
-        )
+        raise ValueError(f"the grade_id {twice[0]!r} occurs {marked.count(twice[0])} times; each must be unique")
     tests = {grade_id(cell): cell for cell in notebook.cells if is_test(cell)}
     found = []
     title = ""
@@ -125,13 +121,9 @@ def exercises_of(notebook: NotebookNode) -> list[Exercise]:
             test = tests.pop(f"test-{name}", None)
             if test is None:
                 raise ValueError(f"the test cell 'test-{name}' is missing")
-            found.append(
-                Exercise(name, title or name, float(grading(test)["points"]), cell.source, test.source)
-            )
+            found.append(Exercise(name, title or name, float(grading(test)["points"]), cell.source, test.source))
     if tests:
-        raise ValueError(
-            f"the test cell {next(iter(tests))!r} has no answer cell of the same name without 'test-'"
-        )
+        raise ValueError(f"the test cell {next(iter(tests))!r} has no answer cell of the same name without 'test-'")
     return found
 
 
@@ -142,9 +134,7 @@ def written_of(notebook: NotebookNode) -> list[Written]:
     for cell in notebook.cells:
         title = heading(cell) or title
         if is_answer(cell) and grading(cell).get("grade"):
-            found.append(
-                Written(grade_id(cell), title or grade_id(cell), float(grading(cell)["points"]), cell.source)
-            )
+            found.append(Written(grade_id(cell), title or grade_id(cell), float(grading(cell)["points"]), cell.source))
     return found
 
 
@@ -168,11 +158,7 @@ def visible_part(test: str) -> str:
 
 def hidden_lines(test: str) -> list[str]:
     """The lines of a test cell that no student may see, stripped, without the markers and empty lines."""
-    return [
-        line.strip()
-        for line, hidden in _lines(test)
-        if hidden and line.strip() and "HIDDEN TESTS" not in line
-    ]
+    return [line.strip() for line, hidden in _lines(test) if hidden and line.strip() and "HIDDEN TESTS" not in line]
 
 
 def _lines(test: str):

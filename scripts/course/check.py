@@ -39,9 +39,7 @@ class NothingToCheck(ValueError):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check your notebook of one lab.")
     parser.add_argument("lab", nargs="?", default="", help="the beginning of its file name, such as 01")
-    parser.add_argument(
-        "--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of the notebooks"
-    )
+    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of the notebooks")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default 120)")
     options = parser.parse_args(arguments)
     try:
@@ -65,16 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{exercise.title}\n  {hint or 'passed'}")
     print()
     for index, incident in incidents.items():
-        print(
-            f"Cell {index + 1} {incident}"
-            + (": the cells after it did not run." if incident == ENDED else ".")
-        )
+        print(f"Cell {index + 1} {incident}" + (": the cells after it did not run." if incident == ENDED else "."))
     for number, message in other_errors(notebook):
         print(f"Cell {number} stopped with {message}")
     for cell in edited_tests(notebook):
         print(
-            f"{grade_id(cell)} was changed. Grading uses the original; "
-            "to get it back, copy it from a fresh notebook."
+            f"{grade_id(cell)} was changed. Grading uses the original; to get it back, copy it from a fresh notebook."
         )
     more = (
         "pass the tests you can see. Grading adds hidden tests, which try other inputs."
@@ -92,11 +86,7 @@ def find_lab(folder: Path, lab: str) -> Path:
     chosen = [path for path in paths if lab and path.name.startswith(lab)]
     if len(chosen) != 1:
         names = ", ".join(path.stem for path in chosen or paths) or "none"
-        problem = (
-            f"{len(chosen)} labs begin with {lab!r}"
-            if lab
-            else "Say which lab, for instance: make check LAB=01"
-        )
+        problem = f"{len(chosen)} labs begin with {lab!r}" if lab else "Say which lab, for instance: make check LAB=01"
         raise NothingToCheck(f"{problem}. Notebooks in {folder.name}/: {names}.")
     return chosen[0]
 
@@ -108,9 +98,7 @@ def whole(notebook: NotebookNode) -> list[Exercise]:
     gone = [name for name in expected if name not in present]
     restore = "Grading puts tests back, but not answers: copy your work into a fresh notebook of this lab."
     if gone:
-        raise NothingToCheck(
-            f"The cell {', '.join(gone)} is gone (deleted, or its marks were lost). {restore}"
-        )
+        raise NothingToCheck(f"The cell {', '.join(gone)} is gone (deleted, or its marks were lost). {restore}")
     try:
         setup_of(notebook)
         return exercises_of(notebook)
@@ -138,9 +126,7 @@ def run(notebook: NotebookNode, seconds: float) -> dict[int, str]:
 
 def judge(exercise: Exercise, notebook: NotebookNode, incidents: dict[int, str], alone: clean.Verdict) -> str:
     """What to look at in an exercise, or "" if it passes, in the notebook and by itself."""
-    index, test = next(
-        (i, cell) for i, cell in enumerate(notebook.cells) if grade_id(cell) == f"test-{exercise.id}"
-    )
+    index, test = next((i, cell) for i, cell in enumerate(notebook.cells) if grade_id(cell) == f"test-{exercise.id}")
     answer = next(cell for cell in notebook.cells if grade_id(cell) == exercise.id)
     if alone.unwritten:
         return "not written yet"

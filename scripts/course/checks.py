@@ -46,7 +46,11 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
         expect(
             same((given, given_named), (args, kwargs)),
             f"{name} changed its input: work on a copy (`.clone()`), since others still use the original"
-            + ("; if you put hooks on the model, take them off again." if any(isinstance(x, torch.nn.Module) for x in args) else "."),
+            + (
+                "; if you put hooks on the model, take them off again."
+                if any(isinstance(x, torch.nn.Module) for x in args)
+                else "."
+            ),
         )
     expect(
         same(results[0], results[1]),
@@ -56,11 +60,7 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def expect_close(
-    got: Any,
-    expected: torch.Tensor | float,
-    what: str,
-    mistakes: Mapping[str, Any] | None = None,
-    atol: float = 1e-5,
+    got: Any, expected: torch.Tensor | float, what: str, mistakes: Mapping[str, Any] | None = None, atol: float = 1e-5
 ) -> None:
     """Raise `CheckFailed` unless `got` has the shape of `expected` and equals it to `atol` (absolute and relative).
 
@@ -77,10 +77,7 @@ def expect_close(
         wrong = torch.as_tensor(wrong)
         if not _close(wrong, expected, atol) and _close(tensor, wrong, atol):
             raise CheckFailed(hint)
-    expect(
-        tensor.shape == expected.shape,
-        f"{what} has shape {_shape(tensor)}, expected {_shape(expected)}.",
-    )
+    expect(tensor.shape == expected.shape, f"{what} has shape {_shape(tensor)}, expected {_shape(expected)}.")
     expect(not torch.isnan(tensor.float()).any(), f"{what} contains NaN.")
     if not _close(tensor, expected, atol):
         error = (tensor.double() - expected.double()).abs().max().item()

@@ -33,9 +33,7 @@ class SetupBroken(RuntimeError):
     """The lab's own set-up cell fails: nothing can be graded on this machine."""
 
 
-def run(
-    setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float
-) -> dict[str, Verdict]:
+def run(setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float) -> dict[str, Verdict]:
     """Verdicts by exercise id.
 
     setup: source of the set-up cell; cells: sources of the student's code cells in order, each with whether

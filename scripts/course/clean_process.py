@@ -35,9 +35,7 @@ def definitions(source: str, answer_cell: bool) -> list[ast.stmt]:
     """
     kept = []
     for statement in ast.parse(source).body:
-        if isinstance(
-            statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        ):
+        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             kept.append(statement)
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -59,9 +57,7 @@ def defined_names(source: str) -> set[str]:
     except SyntaxError:
         return set()
     names = {statement.name for statement in statements if hasattr(statement, "name")}
-    assignments = [
-        statement for statement in statements if isinstance(statement, (ast.Assign, ast.AnnAssign))
-    ]
+    assignments = [statement for statement in statements if isinstance(statement, (ast.Assign, ast.AnnAssign))]
     stored = (node for statement in assignments for node in ast.walk(statement) if isinstance(node, ast.Name))
     return names | {node.id for node in stored if isinstance(node.ctx, ast.Store)}
 
@@ -86,9 +82,7 @@ def main() -> None:
         os.dup2(nowhere, 2)
         found = {}
         for name, *exercise in job["exercises"]:
-            found[name] = _in_a_fork(
-                job["seconds"], results, lambda: _judge(namespace, job["cells"], *exercise)
-            )
+            found[name] = _in_a_fork(job["seconds"], results, lambda: _judge(namespace, job["cells"], *exercise))
     json.dump(found, results)
     results.close()
 
@@ -138,10 +132,7 @@ def _judge(setup: dict, cells: list, solution: str, visible_test: str, whole_tes
         return {"passed": False, "tampered": changed()}
     own = defined_names(solution)
     guarded = _guard(setup, changed)
-    for seen, source in (
-        (False, visible_test),
-        (True, whole_test),
-    ):  # seen: the tests that students see have passed
+    for seen, source in ((False, visible_test), (True, whole_test)):  # seen: the tests that students see have passed
         namespace = {**setup, **guarded, **{name: student[name] for name in own if name in student}}
         try:
             exec(compile(source, "<test>", "exec"), namespace)
@@ -149,13 +140,7 @@ def _judge(setup: dict, cells: list, solution: str, visible_test: str, whole_tes
             return {"passed": False, "visible": seen, "tampered": str(found)}
         except BaseException as error:
             hint = _hint(error, sorted(own - student.keys()), failed)
-            return {
-                "passed": False,
-                "visible": seen,
-                "hint": hint,
-                "unwritten": _is_stub(error),
-                "tampered": changed(),
-            }
+            return {"passed": False, "visible": seen, "hint": hint, "unwritten": _is_stub(error), "tampered": changed()}
     return {"passed": not changed(), "visible": True, "tampered": changed()}
 
 
@@ -181,9 +166,7 @@ def _hint(error: BaseException, missing: list[str], failed: list[tuple[str, str]
     else:
         text = str(error) if type(error).__name__ == "CheckFailed" else f"{type(error).__name__}: {error}"
         if any(isinstance(cause, NameError) for cause in (error, error.__cause__, error.__context__)):
-            text += (
-                " (A graded function sees only its arguments, the set-up's imports and your other functions.)"
-            )
+            text += " (A graded function sees only its arguments, the set-up's imports and your other functions.)"
     return text if len(text) <= MAX_HINT else text[:MAX_HINT] + "…"
 
 
@@ -218,8 +201,7 @@ def _watch(setup: dict):
                     return f"{module.__name__}.{name} was replaced"
         for function, *parts in code:
             if any(
-                a is not b
-                for a, b in zip((function.__code__, function.__defaults__, function.__kwdefaults__), parts)
+                a is not b for a, b in zip((function.__code__, function.__defaults__, function.__kwdefaults__), parts)
             ):
                 return f"checks.{function.__name__} was changed"
         for name, value in tensor.items():
@@ -261,9 +243,7 @@ def _guard(setup: dict, changed) -> dict:
         checks.expect_close(got, *args, **kwargs)
 
     guards = {checks.answer: answer, checks.expect: expect, checks.expect_close: expect_close}
-    return {
-        name: guards[value] for name, value in setup.items() if inspect.isfunction(value) and value in guards
-    }
+    return {name: guards[value] for name, value in setup.items() if inspect.isfunction(value) and value in guards}
 
 
 def _plain(value, tensors: tuple, who: str) -> None:

@@ -66,9 +66,7 @@ def stage(root: Path, solutions: list[Path], with_grade_book: bool) -> None:
         except ValueError as error:
             raise ValueError(f"{path.name}: {error}.") from error
         write_atomically(root / "source" / path.stem / path.name, path.read_text(encoding="utf-8"))
-        assignment = GenerateAssignment(
-            coursedir=course_directory(root, path.stem), config=config, force=True
-        )
+        assignment = GenerateAssignment(coursedir=course_directory(root, path.stem), config=config, force=True)
         # Rubrics go before the checksums: a written answer left untouched must be recognised by its checksum.
         assignment.preprocessors = [
             ClearSolutions,

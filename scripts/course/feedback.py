@@ -14,9 +14,7 @@ from scripts.course.cells import Exercise, Written, grade_id, hidden_lines
 from scripts.course.pages import html_page
 
 
-def feedback_page(
-    row, exercises: list[Exercise], written: list[Written], answers: NotebookNode | None
-) -> str:
+def feedback_page(row, exercises: list[Exercise], written: list[Written], answers: NotebookNode | None) -> str:
     """One page for one student and lab.
 
     row: the `scripts.course.report.Row`; answers: the graded notebook, or None if there was nothing to grade.

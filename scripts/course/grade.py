@@ -42,9 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--solutions", type=Path, default=ROOT / "solutions", help="the solved labs")
     parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default 2)")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default 120)")
-    parser.add_argument(
-        "--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default 900)"
-    )
+    parser.add_argument("--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default 900)")
     parser.add_argument("--memory", type=float, default=6, help="GB of memory for each kernel (default 6)")
     options = parser.parse_args(arguments)
     if not options.submissions.is_dir():
@@ -70,8 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         stage(course, solutions, with_grade_book=True)
     except Exception as error:
         print(
-            f"The labs could not be prepared in {course}: {error} "
-            "If they changed since it was made, use another OUT."
+            f"The labs could not be prepared in {course}: {error} If they changed since it was made, use another OUT."
         )
         return 1
     jobs = [
@@ -95,9 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
                 seconds, statuses = future.result()
                 failed = failed or any(status.startswith("could not be graded") for status in statuses)
                 student = running[future].student
-                print(
-                    f"[{number}/{len(jobs)}] {student} ({seconds:.0f} s): {' | '.join(statuses)}", flush=True
-                )
+                print(f"[{number}/{len(jobs)}] {student} ({seconds:.0f} s): {' | '.join(statuses)}", flush=True)
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             print("Interrupted: what is graded so far is kept, and the same command starts again.")
@@ -111,11 +106,7 @@ def book_name(student: str) -> str:
     """A student's name in the grade book. nbgrader takes it for a pattern, so odd characters are replaced."""
     if re.fullmatch(r"\w[\w.@-]*", student):
         return student
-    return (
-        re.sub(r"[^\w.@-]", "_", student).lstrip("._")
-        + "_"
-        + hashlib.sha256(student.encode()).hexdigest()[:6]
-    )
+    return re.sub(r"[^\w.@-]", "_", student).lstrip("._") + "_" + hashlib.sha256(student.encode()).hexdigest()[:6]
 
 
 def grade_in_process(job: Job) -> tuple[float, list[str]]:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+from nbformat import NotebookNode
 from nbgrader.converters import Autograde
 from nbgrader.preprocessors import CheckCellMetadata, SaveAutoGrades
-from nbformat import NotebookNode
 
 from scripts.course import clean
 from scripts.course.cells import UnreadableNotebook, exercises_of, grade_id, is_test, read_notebook, setup_of
-from scripts.course.course import course_directory, released_path
 from scripts.course.clean_process import ENDED
+from scripts.course.course import course_directory, released_path
 from scripts.course.kernel import error_of, execute
 from scripts.course.submission import NotFound, NothingHandedIn, find, rebuild, student_code
 from scripts.course.tampering import Instrumented
@@ -48,13 +48,7 @@ def main() -> None:
     limit = int(job.memory_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     for lab in job.labs:
-        result = {
-            "student": job.student,
-            "student_id": job.student_id,
-            "lab": lab,
-            "handed_in": True,
-            "graded": False,
-        }
+        result = {"student": job.student, "student_id": job.student_id, "lab": lab, "handed_in": True, "graded": False}
         try:
             result.update(grade(job, lab))
         except NothingHandedIn as error:
@@ -111,9 +105,7 @@ def judge(
     for index, incident in incidents.items():
         origin = instrumented.origin[index]
         name = (
-            "a check"
-            if origin is None
-            else grade_id(ran.cells[origin]).removeprefix("test-") or f"cell {origin + 1}"
+            "a check" if origin is None else grade_id(ran.cells[origin]).removeprefix("test-") or f"cell {origin + 1}"
         )
         notes.append(f"{name} {incident}" + (", later cells did not run" if incident == ENDED else ""))
     for name, verdict in verdicts.items():

@@ -52,10 +52,7 @@ def execute(
     deadline = time.monotonic() + total_seconds
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         client = _Client(notebook)
-        quiet = {
-            "stdout": subprocess.DEVNULL,
-            "stderr": subprocess.DEVNULL,
-        }  # of the process, not of its cells
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # of the process, not of its cells
         with client.setup_kernel(env=environment(scratch), cwd=scratch, **quiet):
             for index, cell in enumerate(notebook.cells):
                 if cell.cell_type != "code" or not cell.source.strip():
@@ -76,9 +73,7 @@ def execute(
                 if incident:
                     incidents[index] = incident
                 if dead:
-                    incidents.setdefault(
-                        index, f"was the last to run: the limit of {total_seconds:g} s was reached"
-                    )
+                    incidents.setdefault(index, f"was the last to run: the limit of {total_seconds:g} s was reached")
                     break
     return incidents
 
@@ -135,8 +130,7 @@ def _shorten(cell: NotebookNode) -> None:
     for output in cell.outputs:
         if output.output_type == "stream" and len(output.text) > KEPT_CHARACTERS:
             output.text = (
-                output.text[:KEPT_CHARACTERS]
-                + f"\n[{len(output.text) - KEPT_CHARACTERS} characters left out]\n"
+                output.text[:KEPT_CHARACTERS] + f"\n[{len(output.text) - KEPT_CHARACTERS} characters left out]\n"
             )
         if output.output_type == "error":
             output.evalue = output.evalue[:KEPT_CHARACTERS]

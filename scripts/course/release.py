@@ -51,9 +51,7 @@ def drifted(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS) -> list[st
     """Names of notebooks that are not what `release` would write: edited, missing, or without a source."""
     versions = student_versions(solutions)
     present = {path.name: path.read_text(encoding="utf-8") for path in notebooks.glob("*.ipynb")}
-    return sorted(
-        name for name in versions.keys() | present.keys() if versions.get(name) != present.get(name)
-    )
+    return sorted(name for name in versions.keys() | present.keys() if versions.get(name) != present.get(name))
 
 
 if __name__ == "__main__":

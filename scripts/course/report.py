@@ -43,12 +43,8 @@ class Row(NamedTuple):
 def report(out: Path) -> list[Row]:
     """Write everything from the results and the grade book in `out`/course. Returns the rows of the table."""
     course = out / "course"
-    results = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(course.glob("results/*/*.json"))
-    ]
-    used = {
-        result["lab"] for result in results if result["handed_in"]
-    }  # labs that nobody handed in are no failures
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(course.glob("results/*/*.json"))]
+    used = {result["lab"] for result in results if result["handed_in"]}  # labs that nobody handed in are no failures
     results = [result for result in results if result["lab"] in used or not used]
     results.sort(key=lambda result: (result["lab"], result["student"]))
     labs = {}
@@ -60,9 +56,7 @@ def report(out: Path) -> list[Row]:
     with Gradebook(grade_book(course)) as book:
         for result in results:
             rows.append(row_of(book, result, *labs[result["lab"]]))
-    write_atomically(
-        out / "grades.csv", csv_text(rows, [e.id for exercises, _ in labs.values() for e in exercises])
-    )
+    write_atomically(out / "grades.csv", csv_text(rows, [e.id for exercises, _ in labs.values() for e in exercises]))
     for row, result in zip(rows, results):
         path = course / "autograded" / result["student_id"] / row.lab / f"{row.lab}.ipynb"
         answers = read_notebook(path) if result["graded"] else None
@@ -117,12 +111,7 @@ def csv_text(rows: list[Row], exercises: list[str]) -> str:
     )
     for row in rows:
         manual = sum(given or 0 for given in row.manual.values())
-        numbers = [row.scores.get(name, "") for name in exercises] + [
-            row.automatic,
-            manual,
-            row.awaiting,
-            row.max,
-        ]
+        numbers = [row.scores.get(name, "") for name in exercises] + [row.automatic, manual, row.awaiting, row.max]
         texts = [f"{number:g}" if number != "" else "" for number in numbers]
         writer.writerow([safe(row.student), row.lab, *texts, safe(row.status)])
     return file.getvalue()
@@ -138,15 +127,11 @@ def table(rows: list[Row]) -> str:
     lines = [("student", "lab", "points", "by hand", "status")]
     for row in rows:
         waiting = (
-            f"{row.awaiting:g} waiting"
-            if row.awaiting
-            else f"{sum(given or 0 for given in row.manual.values()):g}"
+            f"{row.awaiting:g} waiting" if row.awaiting else f"{sum(given or 0 for given in row.manual.values()):g}"
         )
         lines.append((row.student, row.lab, f"{row.automatic:g} of {row.of:g}", waiting, row.status))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths)), line[4]]) for line in lines
-    )
+    return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths)), line[4]]) for line in lines)
 
 
 if __name__ == "__main__":

@@ -66,9 +66,7 @@ def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNo
     chosen = {}  # grade_id -> index of the copy that counts
     for name, original in wanted.items():
         copies = [index for index, cell in enumerate(submitted.cells) if grade_id(cell) == name]
-        written = [
-            index for index in copies if submitted.cells[index].source.strip() != original.source.strip()
-        ]
+        written = [index for index in copies if submitted.cells[index].source.strip() != original.source.strip()]
         if len(copies) > 1:
             notes.append(f"{name} occurs {len(copies)} times (the last one that was worked on counts)")
         if copies:
@@ -92,9 +90,7 @@ def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNo
             notes.append(f"{name} was deleted (put back)")
             lost = nbformat.from_dict(original)
             if is_answer(original) and original.cell_type == "code":
-                lost.source = (
-                    "# the answer cell of this exercise was missing"  # the answer may stand in another cell
-                )
+                lost.source = "# the answer cell of this exercise was missing"  # the answer may stand in another cell
             cells.insert(after + 1, lost)
             place = {other: at + (at > after) for other, at in place.items()}
             place[name] = after + 1

@@ -7,7 +7,6 @@ differs. Zero is a value that later layers may never have met. Source: Wang et a
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -30,18 +29,16 @@ def mean_head_outputs(model: TransformerBridge, prompts: Prompt) -> Tensor:
     tokens = prompt_tokens(model, prompts)
     with torch.no_grad():
         _, cache = model.run_with_cache(tokens, names_filter=cache_filter(model, "z"))
-    return torch.stack(
-        [cache[f"blocks.{layer}.attn.hook_z"].mean(dim=0) for layer in range(model.cfg.n_layers)]
-    )
+    return torch.stack([cache[f"blocks.{layer}.attn.hook_z"].mean(dim=0) for layer in range(model.cfg.n_layers)])
 
 
 def ablate_heads(
     model: TransformerBridge,
     prompts: Prompt,
     heads: Iterable[Head],
-    means: Optional[Tensor] = None,
+    means: Tensor | None = None,
     *,
-    clean_logits: Optional[Tensor] = None,
+    clean_logits: Tensor | None = None,
 ) -> Tensor:
     """The logits [batch, pos, d_vocab] without these heads: their z is their mean, or zero where there are no means.
 
@@ -70,21 +67,14 @@ def run_circuit(model: TransformerBridge, prompts: Prompt, circuit: Iterable[Hea
     tokens = prompt_tokens(model, prompts)
     kept = _by_layer(model, circuit)
     heads = range(model.cfg.n_heads)
-    others = [
-        (layer, head)
-        for layer in range(model.cfg.n_layers)
-        for head in heads
-        if head not in kept.get(layer, ())
-    ]
+    others = [(layer, head) for layer in range(model.cfg.n_layers) for head in heads if head not in kept.get(layer, ())]
     hooks = _replacements(model, tokens, others, means)
     with torch.no_grad(), cached_hook_dict(model):
         # No warning if nothing changes: that would be a circuit that is all there is.
         return model.run_with_hooks(tokens, fwd_hooks=hooks)
 
 
-def head_direct_effects(
-    model: TransformerBridge, pairs: PromptPairs, means: Optional[Tensor] = None
-) -> Tensor:
+def head_direct_effects(model: TransformerBridge, pairs: PromptPairs, means: Tensor | None = None) -> Tensor:
     """What each head's output at the last position adds to the logit difference by itself: [batch, n_layers, n_heads].
 
     Of the clean prompts, in logits, the final norm's scale held fixed; what later components make of the output is
@@ -96,9 +86,7 @@ def head_direct_effects(
     kept = cache_filter(model, "z", *([scale] if scale in model.hook_dict else []))  # a toy may have no norm
     with torch.no_grad():
         _, cache = model.run_with_cache(pairs.clean, names_filter=kept)
-        z = torch.stack(
-            [cache[f"blocks.{layer}.attn.hook_z"][:, -1] for layer in range(model.cfg.n_layers)], dim=1
-        )
+        z = torch.stack([cache[f"blocks.{layer}.attn.hook_z"][:, -1] for layer in range(model.cfg.n_layers)], dim=1)
         if means is not None:
             z = z - means[:, -1]
         W_O = torch.stack([block.attn.W_O for block in model.blocks])
@@ -110,7 +98,7 @@ def head_direct_effects(
 
 
 def _replacements(
-    model: TransformerBridge, tokens: Tensor, heads: Iterable[Head], means: Optional[Tensor]
+    model: TransformerBridge, tokens: Tensor, heads: Iterable[Head], means: Tensor | None
 ) -> list[tuple[str, Callable[[Tensor, object], Tensor]]]:
     """Hooks that replace these heads' z from position 1 on."""
     chosen = _by_layer(model, heads)

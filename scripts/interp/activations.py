@@ -3,7 +3,7 @@
 import io
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +14,7 @@ from scripts.interp.paths import write_atomically
 KEYS = {"activations", "layer", "prompts", "metadata"}
 
 
-def save_activations(
-    path: Union[str, Path], activations: Tensor, *, layer: int, prompts: list[str], model_name: str
-) -> Path:
+def save_activations(path: str | Path, activations: Tensor, *, layer: int, prompts: list[str], model_name: str) -> Path:
     """Save activations with where they come from; return the path.
 
     activations: [n_samples, d_model], one row for each prompt
@@ -42,7 +40,7 @@ def save_activations(
     return path
 
 
-def load_activations(path: Union[str, Path]) -> dict[str, Any]:
+def load_activations(path: str | Path) -> dict[str, Any]:
     """Load what `save_activations` wrote, as a dict; the activations, [n_samples, d_model], are on the CPU.
 
     Nothing in the file is executed. Raises ValueError if it is something else or damaged.

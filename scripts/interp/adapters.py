@@ -47,7 +47,9 @@ def merge_adapter(model: nn.Module, adapter: Mapping[str, Tensor], scale: float)
         A, B = adapter[f"{name}.A"].float(), adapter[f"{name}.B"].float()
         weight = getattr(layers.get(name), "weight", None)
         if weight is None or weight.shape != (B.shape[0], A.shape[1]):
-            raise ValueError(f"The adapter corrects {name} [{B.shape[0]}, {A.shape[1]}], which this model does not have: it belongs to another base model.")
+            raise ValueError(
+                f"The adapter corrects {name} [{B.shape[0]}, {A.shape[1]}], which this model does not have: it belongs to another base model."
+            )
         with torch.no_grad():
             weight += (scale * B @ A).to(weight)
 

@@ -8,7 +8,7 @@ engine compares its logits with the model's own before it uses a route.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,13 +23,13 @@ class Attention(NamedTuple):
     """rotate(x, start): queries or keys x [rows, pos, heads, d_head], the first of them at position `start`."""
 
 
-def find_route(model: TransformerBridge) -> Optional[Attention]:
+def find_route(model: TransformerBridge) -> Attention | None:
     """How this model's attention works, or None if the engine does not know its architecture."""
     route = ROUTES.get(model.cfg.architecture)
     return route(model) if route else None
 
 
-def _llama(model: TransformerBridge) -> Optional[Attention]:
+def _llama(model: TransformerBridge) -> Attention | None:
     rotary = model.original_model.model.rotary_emb
     rotary = getattr(rotary, "original_component", rotary)
 
@@ -42,14 +42,14 @@ def _llama(model: TransformerBridge) -> Optional[Attention]:
     return Attention(model.cfg.d_head**-0.5, rotate)
 
 
-def _gpt2(model: TransformerBridge) -> Optional[Attention]:
+def _gpt2(model: TransformerBridge) -> Attention | None:
     config = model.original_model.config
     if config.scale_attn_by_inverse_layer_idx or not config.scale_attn_weights:
         return None
     return Attention(model.cfg.d_head**-0.5, _stay)
 
 
-def _native(model: TransformerBridge) -> Optional[Attention]:
+def _native(model: TransformerBridge) -> Attention | None:
     """Toy models of `TransformerBridge.boot_native`."""
     cfg = model.cfg
     if cfg.attn_scores_soft_cap > 0 or cfg.output_logits_soft_cap > 0 or cfg.attention_dir != "causal":
@@ -72,7 +72,7 @@ def _stay(x: Tensor, start: int) -> Tensor:
     return x
 
 
-ROUTES: dict[str, Callable[[TransformerBridge], Optional[Attention]]] = {
+ROUTES: dict[str, Callable[[TransformerBridge], Attention | None]] = {
     "LlamaForCausalLM": _llama,
     "GPT2LMHeadModel": _gpt2,
     "TransformerLensNative": _native,

@@ -44,7 +44,9 @@ def chat_rows(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase,
         for message in messages:
             spelled = [token for token in tokenizer.all_special_tokens if token in message["content"]]
             if spelled:
-                raise ValueError(f"A text holds {spelled[0]!r}, which the template would take for its own: leave that text out.")
+                raise ValueError(
+                    f"A text holds {spelled[0]!r}, which the template would take for its own: leave that text out."
+                )
         text, spans = written_out(messages, tokenizer)
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)  # the template has BOS itself
         if len(encoded.input_ids) < context:
@@ -53,18 +55,24 @@ def chat_rows(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase,
         rows.append(encoded.input_ids[:context])
         masks.append(content_mask(spans, encoded.offset_mapping)[:context])
     if not rows:
-        raise ValueError(f"None of {len(documents)} conversations has {context} tokens: give longer texts, or a smaller context.")
+        raise ValueError(
+            f"None of {len(documents)} conversations has {context} tokens: give longer texts, or a smaller context."
+        )
     return ChatRows(torch.tensor(rows), torch.tensor(masks), n_short)
 
 
-def written_out(messages: Sequence[dict[str, str]], tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[tuple[int, int]]]:
+def written_out(
+    messages: Sequence[dict[str, str]], tokenizer: PreTrainedTokenizerBase
+) -> tuple[str, list[tuple[int, int]]]:
     """A conversation as the chat template writes it, and where in that text each message begins and ends.
 
     The template is asked once more with marks in place of the messages: a message's words may stand in the template too. Raises
     ValueError for a template that does not write the messages as they are.
     """
     marks = [f"⟦{i}⟧" for i in range(len(messages))]
-    rest = tokenizer.apply_chat_template([{**message, "content": mark} for message, mark in zip(messages, marks)], tokenize=False)
+    rest = tokenizer.apply_chat_template(
+        [{**message, "content": mark} for message, mark in zip(messages, marks)], tokenize=False
+    )
     text, spans = "", []
     for message, mark in zip(messages, marks):
         before, _, rest = rest.partition(mark)
@@ -73,7 +81,9 @@ def written_out(messages: Sequence[dict[str, str]], tokenizer: PreTrainedTokeniz
         text += message["content"]
     text += rest
     if text != tokenizer.apply_chat_template(messages, tokenize=False):
-        raise ValueError("This model's chat template changes the messages' words, so that they can't be told from its own.")
+        raise ValueError(
+            "This model's chat template changes the messages' words, so that they can't be told from its own."
+        )
     return text, spans
 
 

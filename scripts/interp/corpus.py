@@ -10,7 +10,7 @@ import json
 import lzma
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class Document(NamedTuple):
     text: str
 
 
-def load_corpus(split: Optional[str] = None, path: Path = CORPUS_FILE) -> list[Document]:
+def load_corpus(split: str | None = None, path: Path = CORPUS_FILE) -> list[Document]:
     """The corpus, or one split of it ("train", "validation" or "test"), in the order of the file.
 
     Raises ValueError for another split, and FileNotFoundError where there is no corpus.
@@ -73,7 +73,9 @@ def library_documentation(shortest: int = 300) -> list[Document]:
         parts = [(name, module)] + [
             (f"{name}.{part}", thing)
             for part, thing in vars(module).items()
-            if not part.startswith("_") and inspect.isroutine(thing) | inspect.isclass(thing) and thing.__module__ == name
+            if not part.startswith("_")
+            and inspect.isroutine(thing) | inspect.isclass(thing)
+            and thing.__module__ == name
         ]
         for full_name, part in parts:
             text = inspect.getdoc(part) or ""
@@ -95,7 +97,7 @@ def packed_tokens(documents: Sequence[Document], tokenizer: PreTrainedTokenizerB
     return pack(token_ids((document.text for document in documents), tokenizer), tokenizer.bos_token_id, context)
 
 
-def pack(texts: Iterable[list[int]], bos_token_id: Optional[int], context: int) -> Tensor:
+def pack(texts: Iterable[list[int]], bos_token_id: int | None, context: int) -> Tensor:
     """`packed_tokens` of texts whose token ids are known, without BOS."""
     if not is_integer(context) or context < 2:
         raise ValueError(f"context is {context!r}: give an integer of 2 or more, as every row starts with BOS.")

@@ -6,7 +6,7 @@ transformers has it, and from a rate of operations that was measured or assumed.
 """
 
 import time
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Machine(NamedTuple):
     name: str
     flops: float  # operations a second that it reaches, not its peak
     memory_gb: float
-    dollars_per_hour: Optional[float]  # None where nothing is rented
+    dollars_per_hour: float | None  # None where nothing is rented
 
 
 class Plan(NamedTuple):
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
     training_hours: float  # the SAE over all tokens, `passes` times
     memory_gb: float  # of the larger of the two steps, which follow one another
     fits: bool  # whether the machine has that
-    dollars: Optional[float]
+    dollars: float | None
 
 
 def n_parameters(config: PretrainedConfig) -> int:
@@ -68,13 +68,15 @@ def _matrices_of_a_layer(config: PretrainedConfig) -> int:
     return config.hidden_size * (2 * heads + 2 * keys) + 3 * config.hidden_size * config.intermediate_size
 
 
-def flops_per_token(config: PretrainedConfig, context: int, n_layers: Optional[int] = None) -> float:
+def flops_per_token(config: PretrainedConfig, context: int, n_layers: int | None = None) -> float:
     """Operations of a forward pass for one token, averaged over a row of `context` tokens, up to the end of layer n_layers - 1.
 
     n_layers: default all of them; the unembedding is not counted, since an SAE does not need it
     """
     n_layers = config.num_hidden_layers if n_layers is None else n_layers
-    attention = 4 * config.num_attention_heads * _head_size(config) * (context + 1) / 2  # scores, and the sum of the values
+    attention = (
+        4 * config.num_attention_heads * _head_size(config) * (context + 1) / 2
+    )  # scores, and the sum of the values
     return n_layers * (2 * _matrices_of_a_layer(config) + attention)
 
 
@@ -91,11 +93,20 @@ def sae_cost(d_in: int, width: int, n_tokens: int, batch: int = 4096) -> SaeCost
     n_latents = width * d_in
     parameters = 2 * d_in * n_latents + n_latents + d_in
     training = 16 * parameters + 4 * batch * (2 * d_in + 2 * n_latents)
-    return SaeCost(n_latents, parameters, 2 * d_in * n_tokens / 1e9, training / 1e9, 2 * parameters / 1e9, 6.0 * parameters)
+    return SaeCost(
+        n_latents, parameters, 2 * d_in * n_tokens / 1e9, training / 1e9, 2 * parameters / 1e9, 6.0 * parameters
+    )
 
 
 def plan(
-    config: PretrainedConfig, site: Site, width: int, n_tokens: int, passes: float, context: int, machine: Machine, dtype: str = "bfloat16"
+    config: PretrainedConfig,
+    site: Site,
+    width: int,
+    n_tokens: int,
+    passes: float,
+    context: int,
+    machine: Machine,
+    dtype: str = "bfloat16",
 ) -> Plan:
     """Hours, memory and money for an SAE at a site of the model's last layer, on one machine.
 
@@ -104,8 +115,12 @@ def plan(
     cost = sae_cost(site.d_in, width, n_tokens)
     activation_hours = n_tokens * flops_per_token(config, context) / machine.flops / 3600
     training_hours = passes * n_tokens * cost.flops_per_token / machine.flops / 3600
-    memory = max(1.2 * n_parameters(config) * BYTES[dtype] / 1e9, cost.training_gb)  # a fifth more for what the model computes
-    dollars = None if machine.dollars_per_hour is None else machine.dollars_per_hour * (activation_hours + training_hours)
+    memory = max(
+        1.2 * n_parameters(config) * BYTES[dtype] / 1e9, cost.training_gb
+    )  # a fifth more for what the model computes
+    dollars = (
+        None if machine.dollars_per_hour is None else machine.dollars_per_hour * (activation_hours + training_hours)
+    )
     return Plan(activation_hours, training_hours, memory, memory <= machine.memory_gb, dollars)
 
 
@@ -120,7 +135,7 @@ class Throughput(NamedTuple):
 
     tokens_per_second: float
     flops: float  # operations a second
-    peak_gb: Optional[float]  # of GPU memory; None without a GPU
+    peak_gb: float | None  # of GPU memory; None without a GPU
 
 
 def throughput(model: nn.Module, config: PretrainedConfig, tokens: Tensor, repeats: int = 3) -> Throughput:

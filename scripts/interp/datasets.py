@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from string import Formatter
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -43,10 +42,10 @@ OBJECTS = ("book", "drink", "ball", "ring", "letter", "ticket", "flower", "key",
 
 def create_ioi_dataset(
     n_samples: int = 100,
-    names: Optional[Sequence[str]] = None,
+    names: Sequence[str] | None = None,
     *,
     seed: int = 0,
-    tokenizer: Optional[PreTrainedTokenizerBase] = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     templates: Sequence[str] = TEXTBOOK,
 ) -> list[dict[str, str]]:
     """Indirect-object prompts: "John and Mary went to the store. John gave a book to" -> " Mary".
@@ -123,11 +122,11 @@ def create_induction_dataset(
     n_samples: int = 100,
     seq_length: int = 50,
     vocab_start: int = 1000,
-    vocab_end: Optional[int] = None,
+    vocab_end: int | None = None,
     *,
-    d_vocab: Optional[int] = None,
+    d_vocab: int | None = None,
     seed: int = 0,
-    bos_token_id: Optional[int] = None,
+    bos_token_id: int | None = None,
 ) -> list[Tensor]:
     """Random tokens, then the same tokens again: only a model that copies from before can predict the repeat.
 
@@ -186,7 +185,7 @@ def _check_positive(name: str, value: int) -> None:
         raise ValueError(f"{name} is {value!r}: give a whole number, at least 1.")
 
 
-def _checked_names(names: Optional[Sequence[str]]) -> list[str]:
+def _checked_names(names: Sequence[str] | None) -> list[str]:
     chosen = list(NAMES if names is None else [names] if isinstance(names, str) else names)
     if not all(isinstance(name, str) and name and name == name.strip() for name in chosen):
         raise ValueError(f"names is {chosen}: give texts without spaces around them.")

@@ -41,7 +41,9 @@ def match_directions(found: Tensor, planted: Tensor) -> tuple[Tensor, Tensor]:
             f"{tuple(found.shape)} directions were found for {tuple(planted.shape)} planted ones: give [n, d_in] each, of the same "
             "d_in and no fewer found."
         )
-    unit = [rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12) for rows in (found.detach().float(), planted.float())]
+    unit = [
+        rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12) for rows in (found.detach().float(), planted.float())
+    ]
     cosines = unit[1] @ unit[0].T
     rows, columns = linear_sum_assignment(-cosines.cpu().numpy())
     return torch.as_tensor(columns), cosines[rows, columns]

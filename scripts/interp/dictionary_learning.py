@@ -16,7 +16,7 @@ import platform
 import time
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -95,7 +95,9 @@ def gradients(dictionary: Dictionary, x: Tensor, l1: float) -> Gradients:
         by_latent = (by_output @ W_dec.T + l1 / n) * (f > 0)
     else:  # only where f is above zero
         products = torch.sparse.sampled_addmm(f, by_output, W_dec.T, beta=0.0)
-        by_latent = torch.sparse_csr_tensor(f.crow_indices(), f.col_indices(), products.values() + l1 / n, f.shape, check_invariants=False)
+        by_latent = torch.sparse_csr_tensor(
+            f.crow_indices(), f.col_indices(), products.values() + l1 / n, f.shape, check_invariants=False
+        )
     b_enc = (by_latent.t() @ torch.ones(n, 1, device=x.device))[:, 0]
     found = Dictionary((by_latent.t() @ (x - b_dec)).T, b_enc, f.t() @ by_output, by_output.sum(dim=0) - W_enc @ b_enc)
     return Gradients(found, error.square().sum(dim=1).mean().item(), active)
@@ -109,7 +111,9 @@ def without_parallel_part(gradient: Tensor, W_dec: Tensor) -> Tensor:
     return gradient - (gradient * W_dec).sum(dim=1, keepdim=True) * W_dec
 
 
-def resample(dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, x: Tensor, generator: torch.Generator) -> None:
+def resample(
+    dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, x: Tensor, generator: torch.Generator
+) -> None:
     """Point dead latents, bool [d_sae], at what is missing at tokens x [n, d_in]; changes the dictionary.
 
     A token is drawn with a probability proportional to the square of its loss |x - x̂|², without replacement. The optimizer forgets
@@ -121,7 +125,9 @@ def resample(dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, 
     W_enc, b_enc, W_dec, b_dec = dictionary
     missing = torch.cat([part - encode(dictionary, part) @ W_dec - b_dec for part in x.split(4096)])
     if n_dead > len(x):
-        raise ValueError(f"{n_dead} latents are dead and there are {len(x)} tokens to resample them from: give more tokens.")
+        raise ValueError(
+            f"{n_dead} latents are dead and there are {len(x)} tokens to resample them from: give more tokens."
+        )
     losses = missing.square().sum(dim=1).double()
     directions = missing[torch.multinomial(losses.square(), n_dead, generator=generator)]
     directions /= directions.norm(dim=1, keepdim=True)
@@ -142,7 +148,7 @@ def learning_rate(recipe: DictionaryRecipe, step: int) -> float:
 
 
 def train_dictionary(
-    values: np.ndarray, recipe: DictionaryRecipe, checkpoint: Optional[Path] = None, progress: Optional[bool] = None
+    values: np.ndarray, recipe: DictionaryRecipe, checkpoint: Path | None = None, progress: bool | None = None
 ) -> tuple[Dictionary, dict[str, Any]]:
     """Train a dictionary on activations [n_tokens, d_in], from a checkpoint if there is that file.
 
@@ -153,11 +159,15 @@ def train_dictionary(
     """
     n_tokens, d_in = values.shape
     if n_tokens < recipe.batch or recipe.steps < 1:
-        raise ValueError(f"{n_tokens} tokens, {recipe.steps} steps: give at least one step, and a batch of {recipe.batch} tokens.")
+        raise ValueError(
+            f"{n_tokens} tokens, {recipe.steps} steps: give at least one step, and a batch of {recipe.batch} tokens."
+        )
     sample = next(shuffled_batches(values, min(n_tokens, 20_000), recipe.seed))
     scale = math.sqrt(d_in) / sample.norm(dim=1).mean().item()
     variance = (scale * sample).var(dim=0, correction=0).sum().item()
-    dictionary = new_dictionary(d_in, recipe.d_sae, scale * sample.mean(dim=0), torch.Generator().manual_seed(recipe.seed))
+    dictionary = new_dictionary(
+        d_in, recipe.d_sae, scale * sample.mean(dim=0), torch.Generator().manual_seed(recipe.seed)
+    )
     optimizer = torch.optim.Adam(dictionary, lr=recipe.learning_rate, betas=(0.0, 0.999), fused=True)
     step, seconds, record, running = 0, 0.0, [], []
     last_active = torch.zeros(recipe.d_sae, dtype=torch.long)
@@ -168,7 +178,9 @@ def train_dictionary(
     if checkpoint is not None and checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
         if saved["settings"] != settings:
-            raise ValueError(f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew.")
+            raise ValueError(
+                f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew."
+            )
         for parameter, value in zip(dictionary, saved["dictionary"]):
             parameter.copy_(value)
         optimizer.load_state_dict(saved["optimizer"])
@@ -197,7 +209,9 @@ def train_dictionary(
             running.append((found.error / variance, found.active.sum().item() / recipe.batch))
             dead = step - last_active >= window
             if step in resample_at:
-                draw = np.random.default_rng([recipe.seed, step]).choice(n_tokens, min(n_tokens, RESAMPLED_FROM), replace=False)
+                draw = np.random.default_rng([recipe.seed, step]).choice(
+                    n_tokens, min(n_tokens, RESAMPLED_FROM), replace=False
+                )
                 x = scale * torch.from_numpy(values[np.sort(draw)]).float()
                 resample(dictionary, optimizer, dead, x, torch.Generator().manual_seed(recipe.seed + step))
                 n_resampled.append({"step": step, "latents": int(dead.sum())})
@@ -205,7 +219,14 @@ def train_dictionary(
             if step % RECORD_EVERY == 0 or step == recipe.steps:
                 fvu, l0 = (sum(column) / len(column) for column in zip(*running))
                 running = []
-                record.append({"step": step, "fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(dead.float().mean().item(), 4)})
+                record.append(
+                    {
+                        "step": step,
+                        "fvu": round(fvu, 4),
+                        "l0": round(l0, 2),
+                        "dead": round(dead.float().mean().item(), 4),
+                    }
+                )
                 bar.set_postfix(record[-1])
                 if progress is False and step % CHECKPOINT_EVERY == 0:
                     print(f"step {step} of {recipe.steps}: {record[-1]}", flush=True)

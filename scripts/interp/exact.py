@@ -7,7 +7,7 @@ one batch. Everything is computed by the model's own modules, in its own precisi
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,7 @@ class Run(NamedTuple):
     Lists that were not asked for are empty. `q` and `k` are rotated where the model rotates them, which `hook_q` and `hook_k` are not.
     """
 
-    resid_pre: list[
-        Tensor
-    ]  # [batch, pos, d_model]; one more than layers: the last one is the final resid_post
+    resid_pre: list[Tensor]  # [batch, pos, d_model]; one more than layers: the last one is the final resid_post
     resid_mid: list[Tensor]  # [batch, pos, d_model]
     attn_out: list[Tensor]  # [batch, pos, d_model]
     mlp_out: list[Tensor]  # [batch, pos, d_model]
@@ -42,7 +40,7 @@ def run(
     model: TransformerBridge,
     attention: Attention,
     tokens: Tensor,
-    before: Optional[Run] = None,
+    before: Run | None = None,
     start: int = 0,
     keep: Collection[str] = OPTIONAL,
 ) -> Run:
@@ -82,7 +80,7 @@ def finish(
     base: Run,
     start: int,
     entries: Mapping[tuple[int, str], Tensor],
-    edit: Optional[Callable[[int, Tensor, Tensor, Tensor], None]] = None,
+    edit: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """Take patched residual streams of `base` to the end: the final resid_post at the last position.
 
@@ -140,9 +138,7 @@ def project(
     block = model.blocks[layer]
     # Not `ln1(resid)`: after that the bridge holds every layer's input until its own attention has run.
     x = block.ln1.forward(resid)
-    q, k, v = (
-        part(x).unflatten(-1, (-1, model.cfg.d_head)) for part in (block.attn.q, block.attn.k, block.attn.v)
-    )
+    q, k, v = (part(x).unflatten(-1, (-1, model.cfg.d_head)) for part in (block.attn.q, block.attn.k, block.attn.v))
     return attention.rotate(q, start), attention.rotate(k, start), v
 
 

@@ -3,7 +3,6 @@
 import html
 import math
 from collections.abc import Mapping, Sequence
-from typing import Optional
 
 import plotly.graph_objects as go
 import torch
@@ -24,7 +23,9 @@ def plot_directions(W: Tensor, titles: Sequence[str], title: str = "") -> go.Fig
     Raises ValueError for another number of dimensions than two, and for another number of titles than models.
     """
     if W.dim() != 3 or W.shape[1] != 2 or len(titles) != len(W):
-        raise ValueError(f"W has shape {tuple(W.shape)} and there are {len(titles)} titles: give [n_models, 2, n_features] and a title a model.")
+        raise ValueError(
+            f"W has shape {tuple(W.shape)} and there are {len(titles)} titles: give [n_models, 2, n_features] and a title a model."
+        )
     figure = make_subplots(cols=len(W), subplot_titles=list(titles), horizontal_spacing=0.03)
     size = 1.15 * max(1.0, W.norm(dim=1).max().item())
     for column, directions in enumerate(W.tolist(), start=1):
@@ -56,19 +57,33 @@ def plot_dimensionality(sparsity: Sequence[float], shares: Sequence[Tensor], tit
     Raises ValueError for another number of models in one than in the other.
     """
     if len(sparsity) != len(shares):
-        raise ValueError(f"There are {len(sparsity)} sparsities and the shares of {len(shares)} models: give as many of both.")
+        raise ValueError(
+            f"There are {len(sparsity)} sparsities and the shares of {len(shares)} models: give as many of both."
+        )
     figure = go.Figure()
     spread = torch.Generator().manual_seed(0)
     for i, (absent, values) in enumerate(zip(sparsity, shares)):
-        beside = 1 + 0.03 * (torch.rand(len(values), generator=spread) - 0.5)  # so that equal dots can be seen to be many
+        beside = 1 + 0.03 * (
+            torch.rand(len(values), generator=spread) - 0.5
+        )  # so that equal dots can be seen to be many
         figure.add_scatter(
             x=(beside / (1 - absent)).tolist(), y=values.tolist(), mode="markers", showlegend=False,
             marker=dict(color=LINES[0], size=6, opacity=0.45), hovertemplate=f"absent {absent:.0%}: %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     for share, name in SHARES.items():
-        figure.add_hline(y=share, line=dict(color="#8a949e", width=1, dash="dot"), annotation_text=name, annotation_position="top right")
+        figure.add_hline(
+            y=share,
+            line=dict(color="#8a949e", width=1, dash="dot"),
+            annotation_text=name,
+            annotation_position="top right",
+        )
     ticks = [1, 1.5, 2, 3, 4, 6, 8, 12, 20, 50, 100]
-    figure.update_xaxes(title="1 / (1 − sparsity): a feature is present once in so many examples", type="log", tickvals=ticks, showgrid=False)
+    figure.update_xaxes(
+        title="1 / (1 − sparsity): a feature is present once in so many examples",
+        type="log",
+        tickvals=ticks,
+        showgrid=False,
+    )
     figure.update_yaxes(title="share of a dimension", range=[0, 1.12], showgrid=False)
     figure.update_layout(
         title=dict(text=title, x=0.02, xanchor="left"), template="plotly_white", font_color=INK, width=860, height=480,
@@ -86,12 +101,30 @@ def plot_densities(frequencies: Mapping[str, Tensor], n_tokens: int, title: str 
     """
     lowest = math.log10(1 / n_tokens)
     width = -lowest / bins
-    figure = make_subplots(rows=len(frequencies), cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=list(frequencies))
+    figure = make_subplots(
+        rows=len(frequencies), cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=list(frequencies)
+    )
     for row, values in enumerate(frequencies.values(), start=1):
         seen = values[values > 0].log10()
         counts = torch.histc(seen, bins, lowest, 0)
-        figure.add_bar(x=[lowest + (i + 0.5) * width for i in range(bins)], y=counts.tolist(), width=width, marker_color=LINES[0], row=row, col=1, name="units")
-        figure.add_bar(x=[lowest - 2 * width], y=[int((values == 0).sum())], width=width, marker_color=LINES[1], row=row, col=1, name="on no token")
+        figure.add_bar(
+            x=[lowest + (i + 0.5) * width for i in range(bins)],
+            y=counts.tolist(),
+            width=width,
+            marker_color=LINES[0],
+            row=row,
+            col=1,
+            name="units",
+        )
+        figure.add_bar(
+            x=[lowest - 2 * width],
+            y=[int((values == 0).sum())],
+            width=width,
+            marker_color=LINES[1],
+            row=row,
+            col=1,
+            name="on no token",
+        )
         figure.update_yaxes(title="units", row=row, col=1)
     powers = range(math.ceil(lowest), 1)
     figure.update_xaxes(tickvals=[lowest - 2 * width, *powers], ticktext=["never", *(f"{10.0**p:g}" for p in powers)])
@@ -104,7 +137,9 @@ def plot_densities(frequencies: Mapping[str, Tensor], n_tokens: int, title: str 
     return figure
 
 
-def coloured_tokens(tokens: Sequence[str], activations: Sequence[float], largest: float, marked: Optional[int] = None) -> str:
+def coloured_tokens(
+    tokens: Sequence[str], activations: Sequence[float], largest: float, marked: int | None = None
+) -> str:
     """One line of HTML: each token on a background that is darker the nearer its activation is to `largest`.
 
     marked: index of a token to underline
@@ -114,7 +149,9 @@ def coloured_tokens(tokens: Sequence[str], activations: Sequence[float], largest
         share = max(0.0, min(1.0, activation / largest)) if largest > 0 else 0.0
         colour = ", ".join(str(round(255 + (strong - 255) * share)) for strong in STRONG)
         line = "; text-decoration: underline" if i == marked else ""
-        spans.append(f'<span title="{activation:.2f}" style="background: rgb({colour}); color: {INK}{line}">{label}</span>')
+        spans.append(
+            f'<span title="{activation:.2f}" style="background: rgb({colour}); color: {INK}{line}">{label}</span>'
+        )
     return '<div style="font-family: monospace; line-height: 1.7; white-space: pre-wrap">' + "".join(spans) + "</div>"
 
 
@@ -128,20 +165,28 @@ def show_contexts(model: TransformerBridge, contexts: TopContexts, feature: int,
         if strongest > 0:
             shown = [model.tokenizer.decode([i]) for i in ids[inside].tolist()]
             line = coloured_tokens(shown, activations[inside].tolist(), largest, marked=int(inside[:BEFORE].sum()))
-            lines.append(f'<tr><td style="text-align: right; vertical-align: top; padding-right: 1em">{strongest:.1f}</td><td style="text-align: left">{line}</td></tr>')
+            lines.append(
+                f'<tr><td style="text-align: right; vertical-align: top; padding-right: 1em">{strongest:.1f}</td><td style="text-align: left">{line}</td></tr>'
+            )
     if not lines:
         return HTML(f"<p>Feature {feature} is above zero nowhere in the {contexts.n_tokens:,} tokens looked at.</p>")
-    heading = f"Feature {feature}: above zero at {contexts.frequency[feature].item():.2%} of {contexts.n_tokens:,} tokens"
+    heading = (
+        f"Feature {feature}: above zero at {contexts.frequency[feature].item():.2%} of {contexts.n_tokens:,} tokens"
+    )
     return HTML(f"<p><b>{heading}</b></p><table>{''.join(lines)}</table>")
 
 
-def plot_activations(strengths: Mapping[str, Tensor], named: Mapping[str, Tensor], title: str = "", bins: int = 16) -> go.Figure:
+def plot_activations(
+    strengths: Mapping[str, Tensor], named: Mapping[str, Tensor], title: str = "", bins: int = 16
+) -> go.Figure:
     """Histograms of features' activations above zero, split by what a predicate says of the token; one panel a feature.
 
     strengths: for each feature its activations, [n]; named: for each, under the same name, what the predicate says, bool [n]
     The two parts are stacked. Raises ValueError where activations and predicates don't fit.
     """
-    if not strengths or any(name not in named or named[name].shape != values.shape for name, values in strengths.items()):
+    if not strengths or any(
+        name not in named or named[name].shape != values.shape for name, values in strengths.items()
+    ):
         raise ValueError("Give activations and predicates under the same names and of the same length.")
     figure = make_subplots(cols=len(strengths), subplot_titles=list(strengths), horizontal_spacing=0.06)
     for column, (name, values) in enumerate(strengths.items(), start=1):

@@ -95,7 +95,9 @@ def save_contexts(path: Path, contexts: TopContexts) -> None:
 def load_contexts(path: Path) -> TopContexts:
     """Read what `save_contexts` wrote."""
     if not path.is_file():
-        raise FileNotFoundError(f"There are no contexts at {path}: restore the file; `python -m scripts.train_sae` makes it.")
+        raise FileNotFoundError(
+            f"There are no contexts at {path}: restore the file; `python -m scripts.train_sae` makes it."
+        )
     content = load_file(path)
     return TopContexts(
         content["tokens"].long(), content["activations"].float(), content["frequency"], int(content["n_tokens"])

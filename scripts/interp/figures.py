@@ -9,7 +9,6 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional, Union
 
 import plotly.graph_objects as go
 import torch
@@ -31,7 +30,7 @@ LINES = ("#1f6fb2", "#c0392b", "#2e8b57", "#8e5bb5", "#c9822b")  # told apart by
 FIRST_LINE = dict(color="#c0392b", width=3, dash="dash")
 
 
-def plot_attention_pattern(pattern: Tensor, tokens: Sequence[str], title: Optional[str] = None) -> go.Figure:
+def plot_attention_pattern(pattern: Tensor, tokens: Sequence[str], title: str | None = None) -> go.Figure:
     """One head's attention pattern as a heatmap: rows are the positions that look, columns those looked at.
 
     pattern: [query pos, key pos], attention weights between 0 and 1
@@ -87,11 +86,7 @@ def plot_attention_heads(cache: Mapping[str, Tensor], tokens: Sequence[str], lay
 
 
 def plot_head_scores(
-    scores: Union[Tensor, Mapping[str, Tensor]],
-    title: Optional[str] = None,
-    *,
-    effect: bool = False,
-    unit: Optional[str] = None,
+    scores: Tensor | Mapping[str, Tensor], title: str | None = None, *, effect: bool = False, unit: str | None = None
 ) -> go.Figure:
     """A heatmap of one number for each head, layer by layer; several side by side with one colour scale.
 
@@ -116,11 +111,7 @@ def plot_head_scores(
     figure = make_subplots(1, len(names), subplot_titles=names, shared_yaxes=True, horizontal_spacing=0.04)
     for column, panel in enumerate(panels.values(), start=1):
         heatmap = go.Heatmap(
-            z=panel.tolist(),
-            coloraxis="coloraxis",
-            xgap=1,
-            ygap=1,
-            hovertemplate="L%{y}H%{x}: %{z:.3f}<extra></extra>",
+            z=panel.tolist(), coloraxis="coloraxis", xgap=1, ygap=1, hovertemplate="L%{y}H%{x}: %{z:.3f}<extra></extra>"
         )
         figure.add_trace(heatmap, row=1, col=column)
     figure.update_layout(
@@ -140,7 +131,7 @@ def plot_head_scores(
 
 
 def plot_stream_effects(
-    effects: Union[Tensor, Mapping[str, Tensor]], tokens: Sequence[str], title: Optional[str] = None
+    effects: Tensor | Mapping[str, Tensor], tokens: Sequence[str], title: str | None = None
 ) -> go.Figure:
     """A heatmap of one effect for each layer and position, colours centred at zero; several with one colour scale.
 
@@ -177,7 +168,7 @@ def plot_stream_effects(
     return figure
 
 
-def plot_logit_lens(model: TransformerBridge, prompt: Prompt, title: Optional[str] = None) -> go.Figure:
+def plot_logit_lens(model: TransformerBridge, prompt: Prompt, title: str | None = None) -> go.Figure:
     """The most likely next token after every layer, at every position, coloured by its probability.
 
     Layer 0 is at the top; the last row is what the model predicts. Raises ValueError for an empty prompt.
@@ -212,7 +203,7 @@ def plot_logit_lens(model: TransformerBridge, prompt: Prompt, title: Optional[st
     return figure
 
 
-def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: Optional[str] = None) -> go.Figure:
+def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: str | None = None) -> go.Figure:
     """The residual stream's norm at every position, layer by layer; the first position stands out.
 
     norms: [n_layers + 1, pos], as `get_residual_stream_norms` gives it: row 0 is the embedding
@@ -240,7 +231,7 @@ def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: Optional[st
 
 def plot_curves(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
-    title: Optional[str] = None,
+    title: str | None = None,
     *,
     x: str = "",
     y: str = "",
@@ -253,11 +244,15 @@ def plot_curves(
     """
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     colours = dict(zip(names, itertools.cycle(LINES)))
-    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=list(panels))
+    figure = make_subplots(
+        rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=list(panels)
+    )
     for row, (panel, curves) in enumerate(panels.items(), start=1):
         for name, (xs, ys) in curves.items():
             if len(xs) != len(ys):
-                raise ValueError(f"The curve {name!r} has {len(xs)} x values and {len(ys)} y values: give as many of both.")
+                raise ValueError(
+                    f"The curve {name!r} has {len(xs)} x values and {len(ys)} y values: give as many of both."
+                )
             figure.add_scatter(
                 x=list(xs), y=list(ys), name=name, mode="lines", line=dict(color=colours[name], width=2.5),
                 legendgroup=name, showlegend=all(name not in earlier for earlier in list(panels.values())[: row - 1]),
@@ -270,9 +265,7 @@ def plot_curves(
     return figure
 
 
-def save_figure(
-    figure: Union[go.Figure, HTML, str], path: Union[str, Path], description: Optional[str] = None
-) -> Path:
+def save_figure(figure: go.Figure | HTML | str, path: str | Path, description: str | None = None) -> Path:
     """Write a figure, or a piece of HTML, as one web page that needs no network; return the path.
 
     description: what the figure shows, for readers who can't see it; it stands under the figure
@@ -341,7 +334,7 @@ def _scale_title(text: str) -> dict[str, str]:
     return dict(text=text, side="right")
 
 
-def _token_axis(update, labels: list[str], title: Optional[str], **options) -> None:
+def _token_axis(update, labels: list[str], title: str | None, **options) -> None:
     """Label positions with tokens. The axis stays numeric: as categories, equal tokens would be one."""
     options = {"tickangle": -60, "showgrid": False, "zeroline": False, **options}
     update(title=title, tickvals=list(range(len(labels))), ticktext=labels, **options)

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -38,7 +37,7 @@ def run_with_hooks(
     prompt: Prompt,
     hooks: Sequence[tuple[str, Callable]],
     *,
-    clean_logits: Optional[Tensor] = None,
+    clean_logits: Tensor | None = None,
 ) -> Tensor:
     """Run the model with hooks that change something; return its logits, [batch, pos, d_vocab].
 

@@ -30,10 +30,14 @@ def intruder_trials(contexts: TopContexts, n_shown: int = 5, seed: int = 0) -> T
     ValueError where fewer than two are left, and where there are fewer contexts than n_shown.
     """
     if contexts.tokens.shape[1] < n_shown:
-        raise ValueError(f"There are {contexts.tokens.shape[1]} contexts a feature: n_shown is {n_shown}; give no more than there are.")
+        raise ValueError(
+            f"There are {contexts.tokens.shape[1]} contexts a feature: n_shown is {n_shown}; give no more than there are."
+        )
     feature = (contexts.activations[:, n_shown - 1, BEFORE] > 0).nonzero().flatten()
     if len(feature) < 2:
-        raise ValueError(f"{len(feature)} features are above zero in {n_shown} rows of text: give more text, or a smaller n_shown.")
+        raise ValueError(
+            f"{len(feature)} features are above zero in {n_shown} rows of text: give more text, or a smaller n_shown."
+        )
     generator = torch.Generator().manual_seed(seed)
     n = len(feature)
     other = (torch.arange(n) + torch.randint(1, n, (n,), generator=generator)) % n  # never the feature itself

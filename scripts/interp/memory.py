@@ -5,7 +5,7 @@
 
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -20,8 +20,8 @@ class MemoryReport(NamedTuple):
     """Memory of this process in MB; prints as one line."""
 
     resident: float  # what the process occupies in RAM
-    cuda_allocated: Optional[float]  # what tensors occupy on the current GPU; None without one
-    cuda_reserved: Optional[float]  # what torch has taken from the GPU for them
+    cuda_allocated: float | None  # what tensors occupy on the current GPU; None without one
+    cuda_reserved: float | None  # what torch has taken from the GPU for them
 
     def __str__(self) -> str:
         line = f"RAM {self.resident:,.0f} MB"
@@ -46,7 +46,7 @@ def free_memory() -> None:
 
 
 def cache_filter(
-    model: TransformerBridge, *kinds: str, layers: Union[int, Iterable[int], None] = None
+    model: TransformerBridge, *kinds: str, layers: int | Iterable[int] | None = None
 ) -> Callable[[str], bool]:
     """A `names_filter` for `run_with_cache` that keeps only some kinds of activations.
 
@@ -97,9 +97,9 @@ def cache_megabytes(cache: Mapping[str, object]) -> float:
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values()) / 1e6
 
 
-def _names_by_kind(model: TransformerBridge) -> dict[str, list[tuple[Optional[int], str]]]:
+def _names_by_kind(model: TransformerBridge) -> dict[str, list[tuple[int | None, str]]]:
     """Every kind with the layers (None outside of them) and full names that it stands for."""
-    by_name: dict[str, list[tuple[Optional[int], str]]] = {}
+    by_name: dict[str, list[tuple[int | None, str]]] = {}
     for name in model.hook_dict:
         layer, inside = None, name
         if name.startswith("blocks."):

@@ -10,9 +10,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, TextIO, Union
+from typing import NamedTuple, TextIO
 
 import huggingface_hub
 import torch
@@ -26,9 +27,10 @@ from transformer_lens.model_bridge.sources.transformers import (
 )
 from transformers import AutoModelForCausalLM
 
-from scripts.interp.adapters import CONFIG_FILE as ADAPTER_CONFIG, load_adapter, merge_adapter
+from scripts.interp.adapters import CONFIG_FILE as ADAPTER_CONFIG
+from scripts.interp.adapters import load_adapter, merge_adapter
+from scripts.interp.embedded_model import NAME as EMBEDDED
 from scripts.interp.embedded_model import (
-    NAME as EMBEDDED,
     ModelUnavailable,
     embedded_model_folder,
     in_short,
@@ -65,12 +67,8 @@ _REGISTRY = [
     Model("gpt2-large", "gpt2-large", "MIT", 3.2, 11, f"36 layers, 20 heads; {_GPT2}"),
     Model("gpt2-xl", "gpt2-xl", "MIT", 6.4, 22, f"48 layers, 25 heads; {_GPT2}"),
     Model("pythia-70m", "EleutherAI/pythia-70m", "Apache-2.0", 0.17, 1.5, f"6 layers, 8 heads; {_PYTHIA}"),
-    Model(
-        "pythia-160m", "EleutherAI/pythia-160m", "Apache-2.0", 0.38, 2.8, f"12 layers, 12 heads; {_PYTHIA}"
-    ),
-    Model(
-        "pythia-410m", "EleutherAI/pythia-410m", "Apache-2.0", 0.91, 6.1, f"24 layers, 16 heads; {_PYTHIA}"
-    ),
+    Model("pythia-160m", "EleutherAI/pythia-160m", "Apache-2.0", 0.38, 2.8, f"12 layers, 12 heads; {_PYTHIA}"),
+    Model("pythia-410m", "EleutherAI/pythia-410m", "Apache-2.0", 0.91, 6.1, f"24 layers, 16 heads; {_PYTHIA}"),
     Model("stheno-8b", "Sao10K/L3-8B-Stheno-v3.2", "CC-BY-NC-4.0", 16, 110, f"32 layers, 32 heads; {_LLAMA}"),
 ]
 MODELS = {model.name: model for model in _REGISTRY}
@@ -78,9 +76,7 @@ _BY_SOURCE = {model.source: model for model in _REGISTRY if model.source != TOY_
 
 
 def load_model(
-    name: Union[str, Path, None] = None,
-    device: Union[str, torch.device, None] = None,
-    dtype: Union[str, torch.dtype, None] = None,
+    name: str | Path | None = None, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
 ) -> TransformerBridge:
     """Load a model for the labs: a TransformerBridge in compatibility and eval mode, its parameters frozen.
 
@@ -159,21 +155,17 @@ class AvailableModels(tuple):
                 fetch = f"{'make model' if model.name == EMBEDDED else 'download'} {model.download_gb:.2g} GB"
             where = "yes" if here else fetch
             memory = f"{model.memory_gb:.3g} GB"
-            lines.append(
-                f"{model.name:<12} {where:<18} {memory:>6}  {model.licence:<12} {model.architecture}"
-            )
+            lines.append(f"{model.name:<12} {where:<18} {memory:>6}  {model.licence:<12} {model.architecture}")
         lines.append(f"Choose with LAB_MODEL=<name, hub repository or folder>; the default is {EMBEDDED}.")
         return "\n".join(lines)
 
 
 def available_models() -> AvailableModels:
     """What `load_model` knows by name: pairs of a `Model` and whether it is on this machine. Print it."""
-    return AvailableModels(
-        (model, is_here(model)) for model in MODELS.values()
-    )
+    return AvailableModels((model, is_here(model)) for model in MODELS.values())
 
 
-def _device(device: Union[str, torch.device, None]) -> str:
+def _device(device: str | torch.device | None) -> str:
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -194,16 +186,14 @@ def _device(device: Union[str, torch.device, None]) -> str:
     return str(device)
 
 
-def _dtype(dtype: Union[str, torch.dtype, None]) -> torch.dtype:
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
     given = dtype
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype.replace("torch.", "", 1), None)
     if given is None:
         return torch.float32
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(
-            f"dtype {given!r} can't be used: give 'float32', 'bfloat16', 'float16' or the torch dtype."
-        )
+        raise ValueError(f"dtype {given!r} can't be used: give 'float32', 'bfloat16', 'float16' or the torch dtype.")
     return dtype
 
 
@@ -215,9 +205,7 @@ class _WholeModel:
 
     @staticmethod
     def from_pretrained(source: str, **options):
-        model_class = get_hf_model_class_for_architecture(
-            determine_architecture_from_hf_config(options["config"])
-        )
+        model_class = get_hf_model_class_for_architecture(determine_architecture_from_hf_config(options["config"]))
         model, report = model_class.from_pretrained(source, output_loading_info=True, **options)
         if report["missing_keys"]:
             raise ValueError(
@@ -242,12 +230,10 @@ def _with_adapter(folder: Path) -> type:
 
 
 def _boot(
-    source: str, name: str, device: str, dtype: torch.dtype, bars: Optional[TextIO] = None, model_class: type = _WholeModel
+    source: str, name: str, device: str, dtype: torch.dtype, bars: TextIO | None = None, model_class: type = _WholeModel
 ) -> TransformerBridge:
     with quiet_libraries(bars):
-        model = TransformerBridge.boot_transformers(
-            source, device=device, dtype=dtype, model_class=model_class
-        )
+        model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype, model_class=model_class)
         model.enable_compatibility_mode(disable_warnings=True)
     model.cfg.model_name = name
     return model.eval().requires_grad_(False)
@@ -284,11 +270,15 @@ def _boot_adapter(folder: Path, device: str, dtype: torch.dtype) -> TransformerB
     if base != EMBEDDED:
         raise ValueError(f"The adapter in {folder} is for {base}: only those for {EMBEDDED} can be loaded.")
     if not is_prepared():
-        raise ModelUnavailable(f"The adapter in {folder} needs {EMBEDDED}, which is not prepared yet: run `make model` in the project's folder.")
+        raise ModelUnavailable(
+            f"The adapter in {folder} needs {EMBEDDED}, which is not prepared yet: run `make model` in the project's folder."
+        )
     try:
         model_class = _with_adapter(folder)
     except (OSError, SafetensorError, KeyError) as error:
-        raise ValueError(f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with `python -m scripts.train_adapter`.") from error
+        raise ValueError(
+            f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with `python -m scripts.train_adapter`."
+        ) from error
     return _boot(str(embedded_model_folder()), folder.resolve().name, device, dtype, model_class=model_class)
 
 
@@ -333,9 +323,7 @@ def _in_hub_cache(repository: str) -> bool:
         return False
     snapshot = Path(config).parent
     weights = [{"model.safetensors"}, {"pytorch_model.bin"}]
-    weights += [
-        set(json.loads(index.read_text())["weight_map"].values()) for index in snapshot.glob("*.index.json")
-    ]
+    weights += [set(json.loads(index.read_text())["weight_map"].values()) for index in snapshot.glob("*.index.json")]
     tokenizers = ("tokenizer.json", "tokenizer.model", "vocab.json")
     return any((snapshot / name).exists() for name in tokenizers) and any(
         all((snapshot / name).exists() for name in names) for names in weights
@@ -358,7 +346,7 @@ def ask_hub(repository: str, filename: str = "config.json") -> None:
 
     The libraries themselves would try again and again for half a minute.
     """
-    answer: list[Optional[Exception]] = []
+    answer: list[Exception | None] = []
 
     def ask() -> None:
         try:

@@ -13,7 +13,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from itertools import groupby
-from typing import Literal, NamedTuple, Optional
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,9 +57,7 @@ class PatchingResult(NamedTuple):
         ValueError for fewer than two prompts, which a metric of one's own counts as.
         """
         if len(self.per_prompt) < 2:
-            raise ValueError(
-                "There is one value for all prompts: an interval over prompts needs at least two."
-            )
+            raise ValueError("There is one value for all prompts: an interval over prompts needs at least two.")
         weights = bootstrap_weights(len(self.per_prompt), n_resamples, seed).to(self.per_prompt)
         clean, corrupted = weights @ self.clean, weights @ self.corrupted
         patched = weights @ self.per_prompt.flatten(1)
@@ -82,9 +80,9 @@ def patch_stream(
     direction: Direction = "denoising",
     *,
     normalise: bool = True,
-    metric: Optional[Metric] = None,
+    metric: Metric | None = None,
     plain: bool = False,
-    progress: Optional[bool] = None,
+    progress: bool | None = None,
 ) -> PatchingResult:
     """Patch the residual stream, or what attention or the MLP adds to it, at one layer and position at a time.
 
@@ -104,9 +102,7 @@ def patch_stream(
     """
     check_choice("kind", kind, STREAM_KINDS)
     if kind == "mlp_out" and model.cfg.attn_only:
-        raise ValueError(
-            f"{model.cfg.model_name} has no MLPs: there is no mlp_out to patch; choose another kind."
-        )
+        raise ValueError(f"{model.cfg.model_name} has no MLPs: there is no mlp_out to patch; choose another kind.")
     cells = [(layer, pos) for layer in range(model.cfg.n_layers) for pos in range(pairs.clean.shape[-1])]
     return _sweep(model, pairs, kind, cells, ("layer", "pos"), direction, normalise, metric, plain, progress)
 
@@ -119,9 +115,9 @@ def patch_heads(
     *,
     by_position: bool = False,
     normalise: bool = True,
-    metric: Optional[Metric] = None,
+    metric: Metric | None = None,
     plain: bool = False,
-    progress: Optional[bool] = None,
+    progress: bool | None = None,
 ) -> PatchingResult:
     """Patch one head at a time: its output "z", its queries, keys, values or attention pattern.
 
@@ -135,16 +131,14 @@ def patch_heads(
     check_choice("kind", kind, HEAD_KINDS)
     heads, positions = range(n_heads_of(model, kind)), range(pairs.clean.shape[-1])
     if by_position:
-        cells = [
-            (layer, pos, head) for layer in range(model.cfg.n_layers) for pos in positions for head in heads
-        ]
+        cells = [(layer, pos, head) for layer in range(model.cfg.n_layers) for pos in positions for head in heads]
     else:
         cells = [(layer, head) for layer in range(model.cfg.n_layers) for head in heads]
     axes = ("layer", "pos", "head") if by_position else ("layer", "head")
     return _sweep(model, pairs, kind, cells, axes, direction, normalise, metric, plain, progress)
 
 
-def exact_route(model: TransformerBridge, tokens: Tensor, stacklevel: int = 4) -> Optional[Attention]:
+def exact_route(model: TransformerBridge, tokens: Tensor, stacklevel: int = 4) -> Attention | None:
     """How to compute the model's attention outside its own forward pass, or None after saying why, once.
 
     A route is used only if it gives the model's own logits for the first of these prompts, to a thousandth.
@@ -152,9 +146,7 @@ def exact_route(model: TransformerBridge, tokens: Tensor, stacklevel: int = 4) -
     """
     if model not in _routes:
         attention = find_route(model)
-        problem = (
-            f"the architecture {model.cfg.architecture} is not in ROUTES of scripts/interp/architectures.py"
-        )
+        problem = f"the architecture {model.cfg.architecture} is not in ROUTES of scripts/interp/architectures.py"
         if attention is not None:
             with torch.no_grad():
                 end = exact.run(model, attention, tokens[:1]).resid_pre[-1]
@@ -171,12 +163,10 @@ def exact_route(model: TransformerBridge, tokens: Tensor, stacklevel: int = 4) -
     return _routes[model]
 
 
-_routes: "weakref.WeakKeyDictionary[TransformerBridge, Optional[Attention]]" = weakref.WeakKeyDictionary()
+_routes: "weakref.WeakKeyDictionary[TransformerBridge, Attention | None]" = weakref.WeakKeyDictionary()
 
 
-def logit_reader(
-    model: TransformerBridge, pairs: PromptPairs, metric: Optional[Metric]
-) -> Callable[[Tensor], Tensor]:
+def logit_reader(model: TransformerBridge, pairs: PromptPairs, metric: Metric | None) -> Callable[[Tensor], Tensor]:
     """A function from final residual streams [n, batch, d_model] to logit differences [n, batch].
 
     Only the answers' logits are computed; a metric gets all of them, and one value for all prompts: [n, 1].
@@ -255,9 +245,9 @@ def _sweep(
     axes: tuple[str, ...],
     direction: str,
     normalise: bool,
-    metric: Optional[Metric],
+    metric: Metric | None,
     plain: bool,
-    progress: Optional[bool],
+    progress: bool | None,
 ) -> PatchingResult:
     check_direction(direction)
     check_pairs(model, pairs)
@@ -271,14 +261,10 @@ def _sweep(
     patched, clean, corrupted = measured
     shape = [1 + max(column) for column in zip(*cells)]
     hook = f"hook_{kind}" if kind in STREAM_KINDS else f"attn.hook_{kind}"
-    return result(
-        patched.unflatten(1, shape), clean, corrupted, axes, direction, normalise, f"blocks.*.{hook}"
-    )
+    return result(patched.unflatten(1, shape), clean, corrupted, axes, direction, normalise, f"blocks.*.{hook}")
 
 
-def _exact_sweep(
-    model, attention, pairs, kind, cells, axes, direction, metric, bar
-) -> tuple[Tensor, Tensor, Tensor]:
+def _exact_sweep(model, attention, pairs, kind, cells, axes, direction, metric, bar) -> tuple[Tensor, Tensor, Tensor]:
     """Logit differences of the patched runs [batch, cells], and of the clean and the corrupted ones [batch]."""
     tokens = turned(direction, pairs.clean, pairs.corrupted)
     first, length = first_difference(pairs), tokens[0].shape[1]
@@ -341,9 +327,7 @@ def _entry(
         return site, stream[None]
     # A head reaches the residual stream through W_O; several query heads may share a key or value head.
     by_position = len(cells[0]) == 3
-    change = (
-        _changed_z(attention, base, source, first, start, kind, layer, by_position) - base.z[layer][:, start:]
-    )
+    change = _changed_z(attention, base, source, first, start, kind, layer, by_position) - base.z[layer][:, start:]
     if by_position and kind in ("z", "q", "pattern"):
         change[:, 1:] = 0  # only the position itself looks differently
     added = torch.einsum("bphe,hed->hbpd", change, model.blocks[layer].attn.W_O)
@@ -422,9 +406,7 @@ def _measured(metric: Metric, logits: Tensor) -> Tensor:
     value = metric(logits)
     if not isinstance(value, Tensor) or value.dim() != 0:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(
-            f"The metric returned {got} and not one number as a tensor: take the mean over the prompts."
-        )
+        raise ValueError(f"The metric returned {got} and not one number as a tensor: take the mean over the prompts.")
     return value[None]
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Literal, Optional
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ def path_patch(
     direct: bool = False,
     normalise: bool = True,
     plain: bool = False,
-    progress: Optional[bool] = None,
+    progress: bool | None = None,
 ) -> PatchingResult:
     """The effect of every head on the answer by way of the receivers' queries, keys or values: [n_layers, n_heads].
 
@@ -79,9 +79,7 @@ def path_patch(
     what = f"path patching through {through}"
     with torch.no_grad(), cached_hook_dict(model), progress_bar(len(acting), what, progress) as bar:
         measure = _plain_paths if attention is None else _exact_paths
-        changed, clean, corrupted = measure(
-            model, attention, pairs, acting, receivers, through, direction, direct, bar
-        )
+        changed, clean, corrupted = measure(model, attention, pairs, acting, receivers, through, direction, direct, bar)
     base, _ = turned(direction, clean, corrupted)
     unchanged = base[:, None].repeat(1, len(senders) - len(acting))
     patched = torch.cat([changed, unchanged], dim=1).unflatten(1, (model.cfg.n_layers, model.cfg.n_heads))
@@ -143,9 +141,7 @@ def _arrivals(
                 got = _frozen_norm_projection(model, attention, layer, here, change, through, start)
             else:
                 got = dict(zip("qkv", exact.project(model, attention, layer, here + change, start)))[through]
-            waiting = (
-                len(senders) - len(change) // batch
-            )  # senders at this layer and above change nothing here
+            waiting = len(senders) - len(change) // batch  # senders at this layer and above change nothing here
             missing = getattr(base, through)[layer][:, start:].repeat(waiting, 1, 1, 1)
             arrived[layer] = torch.cat([got, missing])
         if layer in of_layer:

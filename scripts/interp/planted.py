@@ -1,6 +1,6 @@
 """Toy models with circuits that were put there by hand, so that every result is known beforehand; and a random one."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from transformer_lens.config import TransformerBridgeConfig
@@ -25,7 +25,7 @@ class Planted(NamedTuple):
     against: tuple[int, int] = (1, 0)
 
 
-def planted_circuit(n_key_value_heads: Optional[int] = None) -> Planted:
+def planted_circuit(n_key_value_heads: int | None = None) -> Planted:
     """Two layers of four heads that read a prompt of six tokens, and copy one token of it.
 
     Head `mover` of layer 0 looks at position `source` from every later position and copies the token it finds into a
@@ -54,11 +54,7 @@ def planted_circuit(n_key_value_heads: Optional[int] = None) -> Planted:
             part["v"][rows, TOKEN if layer == 0 else MOVED] = eye
         for head in range(cfg.n_heads):
             rows = slice(head * N_TOKENS, (head + 1) * N_TOKENS)
-            looks_at, writes_to, strength = (
-                torch.randint(N_TOKENS, (N_TOKENS,), generator=generator),
-                UNREAD,
-                1.0,
-            )
+            looks_at, writes_to, strength = (torch.randint(N_TOKENS, (N_TOKENS,), generator=generator), UNREAD, 1.0)
             if (layer, head) == planted.mover:
                 looks_at, writes_to = here.clamp(max=planted.source), MOVED
             elif (layer, head) == planted.writer:
@@ -127,7 +123,7 @@ def _blank(cfg: TransformerBridgeConfig, token: slice, position: slice, out: sli
 
 
 def random_attention_toy(
-    seed: int = 0, *, n_heads: int = 4, n_key_value_heads: Optional[int] = None, folded: bool = True
+    seed: int = 0, *, n_heads: int = 4, n_key_value_heads: int | None = None, folded: bool = True
 ) -> TransformerBridge:
     """Three attention-only layers with LayerNorm, all weights and biases random and large; 24 tokens, 24 positions.
 

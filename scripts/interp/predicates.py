@@ -64,7 +64,10 @@ def in_list_item(tokens: Sequence[str], position: int) -> bool:
 
 def starts_list_item(tokens: Sequence[str], position: int) -> bool:
     """The first token after the dash, asterisk or number of a list's item."""
-    return bool(tokens[position].strip()) and re.fullmatch(r"\s*([-*•]|\d+[.)])\s*", line_before(tokens, position)) is not None
+    return (
+        bool(tokens[position].strip())
+        and re.fullmatch(r"\s*([-*•]|\d+[.)])\s*", line_before(tokens, position)) is not None
+    )
 
 
 def starts_line(tokens: Sequence[str], position: int) -> bool:
@@ -89,7 +92,10 @@ def continues_number(tokens: Sequence[str], position: int) -> bool:
 
 def continues_name(tokens: Sequence[str], position: int) -> bool:
     """A word with a capital letter after another one, inside a sentence: a surname, often."""
-    return re.match(r" [A-Z][a-z]", tokens[position]) is not None and re.search(r"[\w,] [A-Z][a-z]+$", line_before(tokens, position)) is not None
+    return (
+        re.match(r" [A-Z][a-z]", tokens[position]) is not None
+        and re.search(r"[\w,] [A-Z][a-z]+$", line_before(tokens, position)) is not None
+    )
 
 
 def after_comma(tokens: Sequence[str], position: int) -> bool:
@@ -109,7 +115,11 @@ def after_article(tokens: Sequence[str], position: int) -> bool:
 
 def after_possessive(tokens: Sequence[str], position: int) -> bool:
     """The word after "my", "your", "his", "her", "its", "our" or "their"."""
-    return tokens[position][:1] == " " and re.search(r"\b([Mm]y|[Yy]our|[Hh]is|[Hh]er|[Ii]ts|[Oo]ur|[Tt]heir)$", line_before(tokens, position)) is not None
+    return (
+        tokens[position][:1] == " "
+        and re.search(r"\b([Mm]y|[Yy]our|[Hh]is|[Hh]er|[Ii]ts|[Oo]ur|[Tt]heir)$", line_before(tokens, position))
+        is not None
+    )
 
 
 def after_speaker(tokens: Sequence[str], position: int) -> bool:

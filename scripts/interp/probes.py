@@ -41,7 +41,9 @@ def linear_probe(x: Tensor, named: Tensor, penalty: float = 1e-3, steps: int = 5
 
         def loss() -> Tensor:
             optimizer.zero_grad()
-            each = torch.nn.functional.binary_cross_entropy_with_logits(centred @ vector + bias, target, reduction="none")
+            each = torch.nn.functional.binary_cross_entropy_with_logits(
+                centred @ vector + bias, target, reduction="none"
+            )
             total = (weight * each).sum() + penalty * vector.square().sum()
             total.backward()
             return total
@@ -68,4 +70,6 @@ def best_threshold(scores: Tensor, named: Tensor) -> float:
 
 def _check(named: Tensor) -> None:
     if named.all() or not named.any():
-        raise ValueError(f"The concept is present at {int(named.sum())} of {len(named)} tokens: give text in which it is at some, and not at others.")
+        raise ValueError(
+            f"The concept is present at {int(named.sum())} of {len(named)} tokens: give text in which it is at some, and not at others."
+        )

@@ -2,19 +2,16 @@
 
 import os
 import sys
-from typing import Optional
 
 from tqdm import tqdm
 
 
-def progress_bar(total: int, what: str, show: Optional[bool] = None) -> tqdm:
+def progress_bar(total: int, what: str, show: bool | None = None) -> tqdm:
     """A tqdm bar on standard output that leaves nothing behind.
 
     show: None shows it in a terminal and in a notebook that a person runs. The commands that execute whole
     notebooks set TQDM_DISABLE=1, so that no bar ends up in a committed output.
     """
     if show is None:
-        show = os.environ.get("TQDM_DISABLE", "") in ("", "0") and (
-            sys.stdout.isatty() or "ipykernel" in sys.modules
-        )
+        show = os.environ.get("TQDM_DISABLE", "") in ("", "0") and (sys.stdout.isatty() or "ipykernel" in sys.modules)
     return tqdm(total=total, desc=what, disable=not show, delay=2, leave=False, file=sys.stdout)

@@ -52,13 +52,9 @@ def check_pairs(model: TransformerBridge, pairs: PromptPairs) -> None:
         if not isinstance(tokens, Tensor):
             raise ValueError(f"{name} is a {type(tokens).__name__}: give a tensor of token ids, one a pair.")
         if tuple(tokens.shape) != (len(clean),):
-            raise ValueError(
-                f"{name} has shape {tuple(tokens.shape)}: give one token id a pair, [{len(clean)}]."
-            )
+            raise ValueError(f"{name} has shape {tuple(tokens.shape)}: give one token id a pair, [{len(clean)}].")
         if tokens.min() < 0 or tokens.max() >= model.cfg.d_vocab:
-            raise ValueError(
-                f"{name} has ids outside 0 to {model.cfg.d_vocab - 1}: give tokens of this model."
-            )
+            raise ValueError(f"{name} has ids outside 0 to {model.cfg.d_vocab - 1}: give tokens of this model.")
     same = (clean == corrupted).all(dim=1).nonzero().flatten().tolist()
     if same:
         raise ValueError(
@@ -67,9 +63,7 @@ def check_pairs(model: TransformerBridge, pairs: PromptPairs) -> None:
         )
     equal = (pairs.answers == pairs.wrong_answers).nonzero().flatten().tolist()
     if equal:
-        raise ValueError(
-            f"In pairs {equal} the answer is the wrong answer too: their difference is always 0."
-        )
+        raise ValueError(f"In pairs {equal} the answer is the wrong answer too: their difference is always 0.")
 
 
 def swap(pairs: PromptPairs) -> PromptPairs:

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ def store_activations(
     rows: Tensor,
     folder: Path,
     budget_gb: float = 4.0,
-    wanted: Optional[Tensor] = None,
+    wanted: Tensor | None = None,
 ) -> dict[str, StoredActivations]:
     """Run the model over token rows [n_rows, pos] and keep the activations of hook points in `folder`.
 

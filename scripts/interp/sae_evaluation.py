@@ -6,7 +6,7 @@ Intervals are bootstrap intervals over rows of text.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ def evaluate_sae(
     rows: Tensor,
     limit: float,
     n_spliced_rows: int,
-    wanted: Optional[Tensor] = None,
+    wanted: Tensor | None = None,
 ) -> SaeMetrics:
     """Measure an SAE on token rows [n_rows, pos] of held-out text.
 
@@ -91,7 +91,9 @@ def evaluate_sae(
         for tokens, is_special in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
             x = hook_activations(model, tokens, [hook_name])[hook_name]
             if x.shape[-1] != sae.cfg.d_in:
-                raise ValueError(f"The SAE takes {sae.cfg.d_in} numbers a token, {hook_name} gives {x.shape[-1]}: is it another model's?")
+                raise ValueError(
+                    f"The SAE takes {sae.cfg.d_in} numbers a token, {hook_name} gives {x.shape[-1]}: is it another model's?"
+                )
             kept = kept_positions(x, is_special, limit)
             counts["special"] += int(is_special.sum())
             counts["massive"] += int((~is_special & ~kept).sum())
@@ -111,13 +113,20 @@ def evaluate_sae(
 
         losses: dict[str, list[Tensor]] = {key: [] for key in ("clean", "spliced", "mean", "zero")}
         n_predicted = []
-        for tokens, is_special in zip(rows[:n_spliced_rows].split(BATCH_ROWS), left_out[:n_spliced_rows].split(BATCH_ROWS)):
+        for tokens, is_special in zip(
+            rows[:n_spliced_rows].split(BATCH_ROWS), left_out[:n_spliced_rows].split(BATCH_ROWS)
+        ):
             x = hook_activations(model, tokens, [hook_name])[hook_name]
             kept = kept_positions(x, is_special, limit)
             targets = ~is_special[:, 1:]
             clean = model(tokens)
             n_predicted.append(targets.sum(dim=1))
-            for key, values in (("clean", None), ("spliced", sae(x)), ("mean", mean.float()), ("zero", torch.zeros_like(mean))):
+            for key, values in (
+                ("clean", None),
+                ("spliced", sae(x)),
+                ("mean", mean.float()),
+                ("zero", torch.zeros_like(mean)),
+            ):
                 logits = clean
                 if values is not None:
                     logits = run_with_hooks(model, tokens, [(hook_name, splice(values, kept))], clean_logits=clean)
@@ -157,7 +166,13 @@ def sae_lens_losses(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> dic
     special = special_tokens(model)
     with torch.no_grad():
         losses = get_recons_loss(
-            sae, model, ActivationScaler(), tokens, compute_kl=False, compute_ce_loss=True, ignore_tokens=special.tolist()
+            sae,
+            model,
+            ActivationScaler(),
+            tokens,
+            compute_kl=False,
+            compute_ce_loss=True,
+            ignore_tokens=special.tolist(),
         )
     counted = ~torch.isin(tokens[:, :-1], special)
     names = {"clean": "ce_loss_without_sae", "spliced": "ce_loss_with_sae", "zero": "ce_loss_with_ablation"}

@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError
@@ -22,7 +22,7 @@ SAE_FOLDER = ROOT / "checkpoints" / "saes"
 FILES = ("cfg.json", "sae_weights.safetensors")
 
 
-def sae_folder(model: TransformerBridge, name: Optional[str] = None) -> Path:
+def sae_folder(model: TransformerBridge, name: str | None = None) -> Path:
     """The folder of an SAE that ships with the project for a model. Raises ValueError where there is none.
 
     name: of one of several for this model, such as "8x"; None is the one for a layer's resid_post
@@ -31,7 +31,13 @@ def sae_folder(model: TransformerBridge, name: Optional[str] = None) -> Path:
     if name is not None:
         folder = SAE_FOLDER / f"{model_name}-{name}"
         if not folder.is_dir():
-            known = ", ".join(sorted(path.name.removeprefix(f"{model_name}-") for path in SAE_FOLDER.glob(f"{model_name}-*") if path.is_dir()))
+            known = ", ".join(
+                sorted(
+                    path.name.removeprefix(f"{model_name}-")
+                    for path in SAE_FOLDER.glob(f"{model_name}-*")
+                    if path.is_dir()
+                )
+            )
             raise ValueError(f"No SAE {name!r} ships for {model_name}; there are: {known or 'none'}.")
         return folder
     shipped = sorted(SAE_FOLDER.glob(f"{model_name}-blocks.*.hook_resid_post"))
@@ -43,7 +49,7 @@ def sae_folder(model: TransformerBridge, name: Optional[str] = None) -> Path:
     return shipped[0]
 
 
-def load_sae(model: TransformerBridge, folder: Optional[Union[str, Path]] = None) -> "SAE":
+def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> "SAE":
     """The SAE in a folder, in float32 on the model's device; its `cfg.metadata` says for which hook point.
 
     folder: one that sae-lens wrote or that was downloaded by hand; None is the one that ships with the project for this model
@@ -60,7 +66,9 @@ def load_sae(model: TransformerBridge, folder: Optional[Union[str, Path]] = None
     try:
         sae = SAE.load_from_disk(folder, device=str(model.cfg.device), dtype="float32")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
-        raise ValueError(f"{folder} holds no whole SAE ({type(error).__name__}: {error}): restore or download it again.") from error
+        raise ValueError(
+            f"{folder} holds no whole SAE ({type(error).__name__}: {error}): restore or download it again."
+        ) from error
     _check(sae, model, f"The SAE in {folder}")
     return sae.eval().requires_grad_(False)
 
@@ -78,7 +86,9 @@ def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> "SAE":
 
     releases = get_pretrained_saes_directory()
     if release not in releases:
-        raise ValueError(f"sae-lens knows no release {release!r}: its documentation lists them; 'gpt2-small-res-jb' is one.")
+        raise ValueError(
+            f"sae-lens knows no release {release!r}: its documentation lists them; 'gpt2-small-res-jb' is one."
+        )
     if sae_id not in releases[release].saes_map:
         raise ValueError(f"{release} has no SAE {sae_id!r}: give one like {next(iter(releases[release].saes_map))!r}.")
     repository, subfolder = get_repo_id_and_folder_name(release, sae_id)
@@ -92,7 +102,9 @@ def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> "SAE":
             try:
                 sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
             except (OSError, HfHubHTTPError) as error:
-                raise ModelUnavailable(f"The download of {repository}/{subfolder} stopped ({in_short(error)}): run it again to go on.") from error
+                raise ModelUnavailable(
+                    f"The download of {repository}/{subfolder} stopped ({in_short(error)}): run it again to go on."
+                ) from error
     _check(sae, model, f"The SAE {release}/{sae_id}")
     return sae.eval().requires_grad_(False)
 
@@ -108,8 +120,14 @@ def _check(sae: "SAE", model: TransformerBridge, which: str) -> None:
     if "resid" in metadata.hook_name and sae.cfg.d_in != cfg.d_model:
         raise ValueError(f"{which} takes {sae.cfg.d_in} numbers a token; this model's d_model is {cfg.d_model}.")
     settings = metadata.model_from_pretrained_kwargs or {}
-    if settings and (cfg.normalization_type or "").startswith("LN") and not settings.get("center_writing_weights", True):
-        raise ValueError(f"{which} asks for a model whose writing weights are not centred; the labs' models are (`load_model`).")
+    if (
+        settings
+        and (cfg.normalization_type or "").startswith("LN")
+        and not settings.get("center_writing_weights", True)
+    ):
+        raise ValueError(
+            f"{which} asks for a model whose writing weights are not centred; the labs' models are (`load_model`)."
+        )
 
 
 def untrained_copy(sae: "SAE", x: Tensor, seed: int = 0) -> "SAE":

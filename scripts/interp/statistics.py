@@ -47,9 +47,7 @@ def rank_agreement(effects: Tensor) -> float:
     A prompt on which all heads have the same effect agrees with none. Ranks, because a few heads with large effects of either sign would decide a mean by themselves.
     """
     if effects.dim() != 2 or len(effects) < 2:
-        raise ValueError(
-            f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more."
-        )
+        raise ValueError(f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more.")
     n = len(effects)
     ranks = torch.stack([_ranks(row.detach().double().cpu()) for row in effects])
     ranks = ranks - ranks.mean(dim=1, keepdim=True)

@@ -6,7 +6,7 @@ Source: Elhage et al., "Toy Models of Superposition" (2022).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,12 +38,12 @@ def train_superposition(
     n_features: int,
     d_hidden: int,
     sparsity: Tensor,
-    importance: Optional[Tensor] = None,
+    importance: Tensor | None = None,
     steps: int = 2000,
     batch: int = 512,
     learning_rate: float = 1e-2,
     seed: int = 0,
-    loss_of: Optional[Callable[[Tensor, Tensor, Tensor], Tensor]] = None,
+    loss_of: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> SuperpositionModels:
     """Train one toy for each sparsity [n_models], all at once; some seconds on a CPU.
 

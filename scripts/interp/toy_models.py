@@ -7,7 +7,7 @@ was measured while it was trained) and `README.md`. All share the tokenizer in c
 
 import json
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -25,7 +25,15 @@ _ATTENTION_ONLY = {"d_model": 256, "n_heads": 4, "d_head": 64, "attn_only": True
 TOYS: dict[str, dict[str, Any]] = {
     "toy-attn-1l": {"n_layers": 1, **_ATTENTION_ONLY},
     "toy-attn-2l": {"n_layers": 2, **_ATTENTION_ONLY},
-    "toy-mlp-1l": {"n_layers": 1, "d_model": 128, "n_heads": 8, "d_head": 16, "d_mlp": 512, "act_fn": "relu", **_COMMON},
+    "toy-mlp-1l": {
+        "n_layers": 1,
+        "d_model": 128,
+        "n_heads": 8,
+        "d_head": 16,
+        "d_mlp": 512,
+        "act_fn": "relu",
+        **_COMMON,
+    },
 }
 
 
@@ -51,7 +59,7 @@ def load_toy_tokenizer(folder: Path = TOKENIZER_FOLDER) -> PreTrainedTokenizerBa
 
 
 def load_toy(
-    name: str, device: str = "cpu", dtype: torch.dtype = torch.float32, folder: Optional[Path] = None
+    name: str, device: str = "cpu", dtype: torch.dtype = torch.float32, folder: Path | None = None
 ) -> TransformerBridge:
     """A trained toy, its weights as they were trained, not folded. Raises FileNotFoundError if it is not here."""
     folder = folder or TOY_FOLDER
@@ -65,6 +73,6 @@ def load_toy(
     return model
 
 
-def training_record(name: str, folder: Optional[Path] = None) -> dict[str, Any]:
+def training_record(name: str, folder: Path | None = None) -> dict[str, Any]:
     """What was measured while a toy was trained, as `measure` in scripts/train_toy_models.py describes it."""
     return json.loads(((folder or TOY_FOLDER) / name / "record.json").read_text())

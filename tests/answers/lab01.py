@@ -13,8 +13,10 @@ WRONG = {
         "positions counted from one": (("places[1]", "places[1] + 1"), "positions start at 0"),
         "tensor instead of int": ((".flatten().tolist()", ".flatten()"), "Return an int"),
         "first token skipped as if it were BOS": (
-            ("(tokens == token_id).nonzero().flatten().tolist()",
-             "[i for i, t in enumerate(tokens.tolist()) if t == token_id and i > 0]"),
+            (
+                "(tokens == token_id).nonzero().flatten().tolist()",
+                "[i for i, t in enumerate(tokens.tolist()) if t == token_id and i > 0]",
+            ),
             "Did you leave out the first token?",
         ),
         "no error for a single mention": (("if len(places) < 2:", "if False:"), "raise ValueError"),
@@ -28,8 +30,10 @@ def second_mention(tokens, token_id):
 """,
             "With a single mention, raise ValueError",
         ),
-        "minus one instead of an error": (("raise ValueError(f\"token {token_id} occurs {len(places)} times; "
-                                           "two mentions are needed\")", "return -1"), "raise ValueError"),
+        "minus one instead of an error": (
+            ('raise ValueError(f"token {token_id} occurs {len(places)} times; two mentions are needed")', "return -1"),
+            "raise ValueError",
+        ),
         "hard-coded for the visible test": (
             """
 def second_mention(tokens, token_id):
@@ -40,31 +44,43 @@ def second_mention(tokens, token_id):
             "third mention",
         ),
         "forgot the return": (("return places[1]", "places[1]"), "`return`"),
-        "changes its input": (
-            ("places = ", "tokens[0] = 0\n    places = "), "changed its input",
-        ),
+        "changes its input": (("places = ", "tokens[0] = 0\n    places = "), "changed its input"),
         "identity instead of equality": (
-            ("(tokens == token_id).nonzero().flatten().tolist()",
-             "[i for i, t in enumerate(tokens.tolist()) if t is token_id]"),
+            (
+                "(tokens == token_id).nonzero().flatten().tolist()",
+                "[i for i, t in enumerate(tokens.tolist()) if t is token_id]",
+            ),
             "stopped with ValueError",
         ),
-        "last position never looked at": (("(tokens == token_id)", "(tokens[:-1] == token_id)"), "stopped with ValueError"),
+        "last position never looked at": (
+            ("(tokens == token_id)", "(tokens[:-1] == token_id)"),
+            "stopped with ValueError",
+        ),
         "float instead of int": (("return places[1]", "return float(places[1])"), "Return an int, not float"),
     },
     "ex2-sum-of-writes": {
         "one layer too many": (("range(layer)", "range(layer + 1)"), "stop before `layer`"),
         "one layer too few": (("range(layer)", "range(layer - 1)"), "stop too early"),
-        "embedding forgotten": (('total = cache["hook_embed"]', 'total = torch.zeros_like(cache["hook_embed"])'),
-                                "embedding is missing"),
-        "position embedding forgotten": (('if "hook_pos_embed" in cache:', "if False:"), "position embedding is missing"),
+        "embedding forgotten": (
+            ('total = cache["hook_embed"]', 'total = torch.zeros_like(cache["hook_embed"])'),
+            "embedding is missing",
+        ),
+        "position embedding forgotten": (
+            ('if "hook_pos_embed" in cache:', "if False:"),
+            "position embedding is missing",
+        ),
         "position embedding taken for granted": (('if "hook_pos_embed" in cache:', "if True:"), "KeyError"),
         "MLPs forgotten": (('("hook_attn_out", "hook_mlp_out")', '("hook_attn_out",)'), "MLPs wrote is missing"),
-        "attention forgotten": (('("hook_attn_out", "hook_mlp_out")', '("hook_mlp_out",)'),
-                                "attention wrote is missing"),
+        "attention forgotten": (
+            ('("hook_attn_out", "hook_mlp_out")', '("hook_mlp_out",)'),
+            "attention wrote is missing",
+        ),
         "MLP taken for granted": (("if name in cache:", "if True:"), "KeyError"),
         "adds into the cache": (("total = total + cache[name]", "total += cache[name]"), "changed its input"),
         "mixes up resid_mid and resid_pre": (
-            ("return total", 'return total + cache.get(f"blocks.{layer}.hook_attn_out", 0)'), "Layer 1's attention is in"),
+            ("return total", 'return total + cache.get(f"blocks.{layer}.hook_attn_out", 0)'),
+            "Layer 1's attention is in",
+        ),
         "forgot the return": (("return total", "total"), "`return`"),
         "layer number compared as text": (
             """
@@ -105,8 +121,10 @@ def sum_of_writes(cache, layer):
             "position embedding is missing",
         ),
         "returns inside the loop": (
-            ("                total = total + cache[name]\n    return total",
-             "                total = total + cache[name]\n        return total\n    return total"),
+            (
+                "                total = total + cache[name]\n    return total",
+                "                total = total + cache[name]\n        return total\n    return total",
+            ),
             "differs from the expected values",
         ),
     },
@@ -122,9 +140,11 @@ def sum_of_writes(cache, layer):
         ),
         "mask hides the token itself": ((".triu(1)", ".triu(0)"), "NaN"),
         "mask hides the token itself, first row repaired": (
-            ("return scores.masked_fill(later, -torch.inf).softmax(dim=-1)",
-             "later = torch.ones_like(later).triu(0)\n    later[0, 0] = False\n"
-             "    return scores.masked_fill(later, -torch.inf).softmax(dim=-1)"),
+            (
+                "return scores.masked_fill(later, -torch.inf).softmax(dim=-1)",
+                "later = torch.ones_like(later).triu(0)\n    later[0, 0] = False\n"
+                "    return scores.masked_fill(later, -torch.inf).softmax(dim=-1)",
+            ),
             "may look at itself",
         ),
         "softmax over the queries": (("softmax(dim=-1)", "softmax(dim=-2)"), "columns sum to 1"),
@@ -137,7 +157,10 @@ def sum_of_writes(cache, layer):
             ("k.repeat_interleave(n_heads // k.shape[2], dim=2)", "k[:, :, :1].expand(-1, -1, n_heads, -1)"),
             "key head 0",
         ),
-        "grouped keys not thought of": (("k = k.repeat_interleave(n_heads // k.shape[2], dim=2)", "pass"), "stopped with"),
+        "grouped keys not thought of": (
+            ("k = k.repeat_interleave(n_heads // k.shape[2], dim=2)", "pass"),
+            "stopped with",
+        ),
         "axes in the wrong order": (("->bhqk", "->bqhk"), "stopped with"),
         "mask by value": (
             ("scores.masked_fill(later, -torch.inf)", "scores.tril().masked_fill(scores.tril() == 0, -torch.inf)"),
@@ -163,8 +186,10 @@ def attention_pattern(q, k):
 """,
             "overflow",
         ),
-        "group size typed in": (("n_heads // k.shape[2]", "(3 if k.shape[2] == 2 else 1 if n_heads != k.shape[2] else 1)"),
-                                "stopped with"),
+        "group size typed in": (
+            ("n_heads // k.shape[2]", "(3 if k.shape[2] == 2 else 1 if n_heads != k.shape[2] else 1)"),
+            "stopped with",
+        ),
         "hard-coded for the visible test": (
             """
 def attention_pattern(q, k):
@@ -183,7 +208,10 @@ def attention_pattern(q, k):
         ),
     },
     "ex4-head-output": {
-        "pattern the wrong way round": (("pattern[:, head] @", "pattern[:, head].transpose(1, 2) @"), "wrong way round"),
+        "pattern the wrong way round": (
+            ("pattern[:, head] @", "pattern[:, head].transpose(1, 2) @"),
+            "wrong way round",
+        ),
         "W_O forgotten": (("return z @ W_O[head]", "return z"), "W_O is not applied"),
         "sum over all heads": (
             """
@@ -201,8 +229,10 @@ def head_output(pattern, v, W_O, head):
         "output matrix of the group": (("W_O[head]", "W_O[head // group]"), "one for each query head"),
         "W_O transposed": (("@ W_O[head]", "@ W_O[head].T"), "stopped with"),
         "only the last position": (("return z @ W_O[head]", "return (z @ W_O[head])[:, -1]"), "has shape"),
-        "only the first prompt": (("pattern[:, head] @ v[:, :, head // group]", "pattern[:1, head] @ v[:1, :, head // group]"),
-                                  "has shape"),
+        "only the first prompt": (
+            ("pattern[:, head] @ v[:, :, head // group]", "pattern[:1, head] @ v[:1, :, head // group]"),
+            "has shape",
+        ),
         "hard-coded for the visible test": (
             """
 def head_output(pattern, v, W_O, head):
@@ -211,9 +241,14 @@ def head_output(pattern, v, W_O, head):
             "has shape",
         ),
         "forgot the return": (("return z", "z"), "`return`"),
-        "group size typed in": (("pattern.shape[1] // v.shape[2]", "3 if v.shape[2] < pattern.shape[1] else 1"),
-                                "compute g from the shapes"),
-        "pattern of the value head": (("pattern[:, head]", "pattern[:, head // group]"), "pattern is that of another head"),
+        "group size typed in": (
+            ("pattern.shape[1] // v.shape[2]", "3 if v.shape[2] < pattern.shape[1] else 1"),
+            "compute g from the shapes",
+        ),
+        "pattern of the value head": (
+            ("pattern[:, head]", "pattern[:, head // group]"),
+            "pattern is that of another head",
+        ),
         "changes the values in place": (("    group =", "    v *= 1.0001\n    group ="), "changed its input"),
     },
     "ex5-head-scores": {
@@ -229,21 +264,32 @@ def head_output(pattern, v, W_O, head):
             ("pattern.diagonal(-1, dim1=-2, dim2=-1)[..., 1:]", "pattern.diagonal(1, dim1=-2, dim2=-1)[..., 1:]"),
             "below the diagonal",
         ),
-        "rows and columns mixed up": (("pattern[..., 2:, 0]", "pattern[..., 0, 2:]"), "rows are the positions that look"),
+        "rows and columns mixed up": (
+            ("pattern[..., 2:, 0]", "pattern[..., 0, 2:]"),
+            "rows are the positions that look",
+        ),
         "count of largest weights": (
-            ("    previous =", "    pattern = torch.nn.functional.one_hot(pattern.argmax(-1), pattern.shape[-1]).float()\n"
-             "    previous ="),
+            (
+                "    previous =",
+                "    pattern = torch.nn.functional.one_hot(pattern.argmax(-1), pattern.shape[-1]).float()\n"
+                "    previous =",
+            ),
             "counts how often",
         ),
-        "sum instead of mean": (('first.mean(dim=(0, -1))', "first.sum(dim=(0, -1))"), "sum, not a mean"),
+        "sum instead of mean": (("first.mean(dim=(0, -1))", "first.sum(dim=(0, -1))"), "sum, not a mean"),
         "mean over the heads too": (("previous.mean(dim=(0, -1))", "previous.mean()"), "each head has its own"),
-        "only the first prompt": (("    previous =", "    pattern = pattern[:1]\n    previous ="), "first prompt of the batch"),
+        "only the first prompt": (
+            ("    previous =", "    pattern = pattern[:1]\n    previous ="),
+            "first prompt of the batch",
+        ),
         "batch summed": (("current.mean(dim=(0, -1))", "current.mean(dim=-1).sum(dim=0)"), "batch is summed"),
         "batch kept": (("current.mean(dim=(0, -1))", "current.mean(dim=-1)"), "average over the batch too"),
         "lists instead of tensors": (("first.mean(dim=(0, -1))", "first.mean(dim=(0, -1)).tolist()"), "not list"),
         "previous and current exchanged": (
-            ('"previous": previous.mean(dim=(0, -1)),\n        "current": current.mean(dim=(0, -1)),',
-             '"previous": current.mean(dim=(0, -1)),\n        "current": previous.mean(dim=(0, -1)),'),
+            (
+                '"previous": previous.mean(dim=(0, -1)),\n        "current": current.mean(dim=(0, -1)),',
+                '"previous": current.mean(dim=(0, -1)),\n        "current": previous.mean(dim=(0, -1)),',
+            ),
             "exchanged",
         ),
         "wrong keys": (('"previous": previous', '"prev": previous'), "with the keys"),
@@ -285,14 +331,21 @@ def ablation_hooks(heads):
         ),
         "removes a position": (("z[:, :, head] = 0", "z[:, head] = 0"), "removes a position"),
         "removes a coordinate": (("z[:, :, head] = 0", "z[..., head] = 0"), "coordinate"),
-        "mean instead of zero": (("z[:, :, head] = 0", "z[:, :, head] = z[:, :, head].mean(dim=(0, 1))"), "to its mean"),
+        "mean instead of zero": (
+            ("z[:, :, head] = 0", "z[:, :, head] = z[:, :, head].mean(dim=(0, 1))"),
+            "to its mean",
+        ),
         "keeps the head and removes the others": (
-            ("            z = z.clone()\n            z[:, :, head] = 0\n            return z",
-             "            kept = torch.zeros_like(z)\n            kept[:, :, head] = z[:, :, head]\n            return kept"),
+            (
+                "            z = z.clone()\n            z[:, :, head] = 0\n            return z",
+                "            kept = torch.zeros_like(z)\n            kept[:, :, head] = z[:, :, head]\n            return kept",
+            ),
             "keeps only its own head",
         ),
         "removes the heads before it too": (
-            ("[make(head) for head in heads]", "[make(heads[: i + 1]) for i in range(len(heads))]"), "heads before it as well"),
+            ("[make(head) for head in heads]", "[make(heads[: i + 1]) for i in range(len(heads))]"),
+            "heads before it as well",
+        ),
         "remembers its first result": (
             """
 def ablation_hooks(heads):
@@ -313,14 +366,20 @@ def ablation_hooks(heads):
         "changes the original": (("            z = z.clone()\n", ""), "changed its input"),
         "hook returns nothing": (("            return z\n", ""), "`return`"),
         "hook removes nothing": (("z[:, :, head] = 0", "z[:, :, head]"), "changes nothing"),
-        "numbers instead of heads": (("[make(head) for head in heads]", "[make(i) for i, head in enumerate(heads)]"),
-                                     "number in the list"),
+        "numbers instead of heads": (
+            ("[make(head) for head in heads]", "[make(i) for i, head in enumerate(heads)]"),
+            "number in the list",
+        ),
         "only the last position": (("z[:, :, head] = 0", "z[:, -1, head] = 0"), "Only the last position"),
         "only the first prompt": (("z[:, :, head] = 0", "z[0, :, head] = 0"), "first prompt of the batch"),
-        "one hook instead of a list": (("return [make(head) for head in heads]", "return make(heads[0])"),
-                                       "Return a list"),
-        "a generator instead of a list": (("return [make(head) for head in heads]",
-                                           "return (make(head) for head in heads)"), "Return a list"),
+        "one hook instead of a list": (
+            ("return [make(head) for head in heads]", "return make(heads[0])"),
+            "Return a list",
+        ),
+        "a generator instead of a list": (
+            ("return [make(head) for head in heads]", "return (make(head) for head in heads)"),
+            "Return a list",
+        ),
         "hooks without the argument `hook`": (("def remove(z, hook):", "def remove(z):"), "stopped with TypeError"),
     },
     "ex7-direct-logit-attribution": {
@@ -329,13 +388,23 @@ def ablation_hooks(heads):
         "sign flipped": (("W_U[:, answers] - W_U[:, wrong]", "W_U[:, wrong] - W_U[:, answers]"), "sign"),
         "wrong answer not subtracted": ((" - W_U[:, wrong]", ""), "subtract the wrong answer's"),
         "first prompt's direction for all": (
-            ("W_U[:, answers] - W_U[:, wrong]", "W_U[:, answers[:1]] - W_U[:, wrong[:1]]"), "first prompt's answers"),
+            ("W_U[:, answers] - W_U[:, wrong]", "W_U[:, answers[:1]] - W_U[:, wrong[:1]]"),
+            "first prompt's answers",
+        ),
         "first prompt's scale for all": (("components / scale", "components / scale[0]"), "first prompt's scale"),
-        "sum over components": (("* direction).sum(dim=-1)", "* direction).sum(dim=-1).sum(dim=0)"), "sum over components"),
-        "mean over the prompts": (("* direction).sum(dim=-1)", "* direction).sum(dim=-1).mean(dim=1)"), "mean over the prompts"),
+        "sum over components": (
+            ("* direction).sum(dim=-1)", "* direction).sum(dim=-1).sum(dim=0)"),
+            "sum over components",
+        ),
+        "mean over the prompts": (
+            ("* direction).sum(dim=-1)", "* direction).sum(dim=-1).mean(dim=1)"),
+            "mean over the prompts",
+        ),
         "share of the total": (
-            ("return ((components / scale) * direction).sum(dim=-1)",
-             "x = ((components / scale) * direction).sum(dim=-1)\n    return x / x.sum(dim=0)"),
+            (
+                "return ((components / scale) * direction).sum(dim=-1)",
+                "x = ((components / scale) * direction).sum(dim=-1)\n    return x / x.sum(dim=0)",
+            ),
             "divided by the total",
         ),
         "probabilities instead of logits": (
@@ -347,8 +416,10 @@ def direct_logit_attribution(components, scale, W_U, answers, wrong):
 """,
             "differs from the expected values",
         ),
-        "rows of W_U instead of columns": (("(W_U[:, answers] - W_U[:, wrong]).T", "W_U[answers] - W_U[wrong]"),
-                                           "stopped with"),
+        "rows of W_U instead of columns": (
+            ("(W_U[:, answers] - W_U[:, wrong]).T", "W_U[answers] - W_U[wrong]"),
+            "stopped with",
+        ),
         "hard-coded for the visible test": (
             """
 def direct_logit_attribution(components, scale, W_U, answers, wrong):

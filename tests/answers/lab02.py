@@ -8,25 +8,37 @@ NOTEBOOK = "02-activation-patching-ioi.ipynb"
 WRONG = {
     "ex1-stranger": {
         "capital letters ignored": (('\\b", text)', '\\b", text, re.IGNORECASE)'), "Expected"),
-        "spaces lost": (('text = sample["clean"]', 'text = " ".join(sample["clean"].split())'), "Spaces and line breaks"),
+        "spaces lost": (
+            ('text = sample["clean"]', 'text = " ".join(sample["clean"].split())'),
+            "Spaces and line breaks",
+        ),
         "only names between spaces": (
-            (r'rf"\b{re.escape(subject)}\b"', r'rf"(?<= ){re.escape(subject)}(?= )"'), "stopped with IndexError"),
+            (r'rf"\b{re.escape(subject)}\b"', r'rf"(?<= ){re.escape(subject)}(?= )"'),
+            "stopped with IndexError",
+        ),
         "first mention instead of second": (("text))[1]", "text))[0]"), "first mention"),
         "last mention instead of second": (("text))[1]", "text))[-1]"), "more than twice"),
         "all mentions": (
-            ("return text[: second.start()] + stranger + text[second.end() :]", "return text.replace(subject, stranger)"),
+            (
+                "return text[: second.start()] + stranger + text[second.end() :]",
+                "return text.replace(subject, stranger)",
+            ),
             "Both mentions",
         ),
         "indirect object replaced": (
-            ('subject, indirect_object = sample["wrong_answer"].strip(), sample["answer"].strip()',
-             'subject, indirect_object = sample["wrong_answer"].strip(), sample["answer"].strip()\n'
-             '    if stranger not in (subject, indirect_object):\n'
-             '        return sample["clean"].replace(indirect_object, stranger, 1)'),
+            (
+                'subject, indirect_object = sample["wrong_answer"].strip(), sample["answer"].strip()',
+                'subject, indirect_object = sample["wrong_answer"].strip(), sample["answer"].strip()\n'
+                "    if stranger not in (subject, indirect_object):\n"
+                '        return sample["clean"].replace(indirect_object, stranger, 1)',
+            ),
             "indirect object",
         ),
         "space kept in the name": (
-            ('subject, indirect_object = sample["wrong_answer"].strip(), sample["answer"].strip()',
-             'subject, indirect_object = sample["wrong_answer"], sample["answer"].strip()'),
+            (
+                'subject, indirect_object = sample["wrong_answer"].strip(), sample["answer"].strip()',
+                'subject, indirect_object = sample["wrong_answer"], sample["answer"].strip()',
+            ),
             "stopped with IndexError",
         ),
         "parts of other words found": (
@@ -34,128 +46,242 @@ WRONG = {
             "part of another word",
         ),
         "last occurrence as text": (
-            ("return text[: second.start()] + stranger + text[second.end() :]",
-             "return stranger.join(text.rsplit(subject, 1))"),
+            (
+                "return text[: second.start()] + stranger + text[second.end() :]",
+                "return stranger.join(text.rsplit(subject, 1))",
+            ),
             "replace the second whole word",
         ),
         "no error for a known name": (("if stranger in (subject, indirect_object):", "if False:"), "raise ValueError"),
-        "error only for the subject": (("if stranger in (subject, indirect_object):", "if stranger == subject:"),
-                                       "raise ValueError"),
+        "error only for the subject": (
+            ("if stranger in (subject, indirect_object):", "if stranger == subject:"),
+            "raise ValueError",
+        ),
         "error only for the indirect object": (
-            ("if stranger in (subject, indirect_object):", "if stranger == indirect_object:"), "raise ValueError"),
+            ("if stranger in (subject, indirect_object):", "if stranger == indirect_object:"),
+            "raise ValueError",
+        ),
         "corrupted prompt": (
-            ("return text[: second.start()] + stranger + text[second.end() :]",
-             "return text[: second.start()] + indirect_object + text[second.end() :]"), "Expected"),
+            (
+                "return text[: second.start()] + stranger + text[second.end() :]",
+                "return text[: second.start()] + indirect_object + text[second.end() :]",
+            ),
+            "Expected",
+        ),
         "two spaces": (("+ stranger +", '+ " " + stranger +'), "two spaces"),
-        "unchanged": (("return text[: second.start()] + stranger + text[second.end() :]", "return text"), "Nothing was replaced"),
+        "unchanged": (
+            ("return text[: second.start()] + stranger + text[second.end() :]", "return text"),
+            "Nothing was replaced",
+        ),
         "changes the sample": (('text = sample["clean"]', 'text = sample.pop("clean")'), "changed its input"),
         "only up to the stranger": (("+ stranger + text[second.end() :]", "+ stranger"), "Expected"),
     },
     "ex2-normalised-effect": {
         "error by the first prompt": (("if span <= 0:", "if clean[0] <= corrupted[0]:"), ""),
         "clamped at two": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "return min(2.0, max(-2.0, (patched.mean() - corrupted.mean()).item() / span))"), "large effect"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return min(2.0, max(-2.0, (patched.mean() - corrupted.mean()).item() / span))",
+            ),
+            "large effect",
+        ),
         "mean of ratios": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "return ((patched - corrupted) / (clean - corrupted)).mean().item()"), "each prompt's own ratio"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return ((patched - corrupted) / (clean - corrupted)).mean().item()",
+            ),
+            "each prompt's own ratio",
+        ),
         "clean and corrupted exchanged": (
-            ("return (patched.mean() - corrupted.mean()).item() / span", "return (clean.mean() - patched.mean()).item() / span"),
-            "exchanged"),
-        "sign flipped": (("return (patched.mean() - corrupted.mean())", "return (corrupted.mean() - patched.mean())"), "sign"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return (clean.mean() - patched.mean()).item() / span",
+            ),
+            "exchanged",
+        ),
+        "sign flipped": (
+            ("return (patched.mean() - corrupted.mean())", "return (corrupted.mean() - patched.mean())"),
+            "sign",
+        ),
         "clamped": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "return min(1.0, max(0.0, (patched.mean() - corrupted.mean()).item() / span))"), "clamped"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return min(1.0, max(0.0, (patched.mean() - corrupted.mean()).item() / span))",
+            ),
+            "clamped",
+        ),
         "clamped above only": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "return min(1.0, (patched.mean() - corrupted.mean()).item() / span)"), "clamped"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return min(1.0, (patched.mean() - corrupted.mean()).item() / span)",
+            ),
+            "clamped",
+        ),
         "divided by clean": (("/ span", "/ clean.mean().item()"), "clean value alone"),
         "patched over clean": (
-            ("return (patched.mean() - corrupted.mean()).item() / span", "return (patched.mean() / clean.mean()).item()"),
-            "patched / clean"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return (patched.mean() / clean.mean()).item()",
+            ),
+            "patched / clean",
+        ),
         "not divided": (("/ span", ""), "change in logits"),
         "absolute value": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "return abs((patched.mean() - corrupted.mean()).item() / span)"), "absolute value"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return abs((patched.mean() - corrupted.mean()).item() / span)",
+            ),
+            "absolute value",
+        ),
         "no error": (("if span <= 0:", "if False:"), "raise ValueError"),
         "error only if worse": (("if span <= 0:", "if span < 0:"), "raise ValueError"),
-        "error if any prompt is worse": (("if span <= 0:", "if (clean <= corrupted).any():"), "stopped with ValueError"),
+        "error if any prompt is worse": (
+            ("if span <= 0:", "if (clean <= corrupted).any():"),
+            "stopped with ValueError",
+        ),
         "error for small differences": (("if span <= 0:", "if span <= 0.5:"), "stopped with ValueError"),
         "one effect a prompt": (
-            ("return (patched.mean() - corrupted.mean()).item() / span", "return (patched - corrupted) / span"), "one number"),
+            ("return (patched.mean() - corrupted.mean()).item() / span", "return (patched - corrupted) / span"),
+            "one number",
+        ),
         "absolute difference below": (
-            ("span = (clean.mean() - corrupted.mean()).item()\n", "span = abs((clean.mean() - corrupted.mean()).item())\n"),
-            "raise ValueError"),
+            (
+                "span = (clean.mean() - corrupted.mean()).item()\n",
+                "span = abs((clean.mean() - corrupted.mean()).item())\n",
+            ),
+            "raise ValueError",
+        ),
         "median": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "return ((patched.median() - corrupted.median()) / (clean.median() - corrupted.median())).item()"), "median"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return ((patched.median() - corrupted.median()) / (clean.median() - corrupted.median())).item()",
+            ),
+            "median",
+        ),
         "first prompt only": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "return ((patched[0] - corrupted[0]) / (clean[0] - corrupted[0])).item()"), "first prompt"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "return ((patched[0] - corrupted[0]) / (clean[0] - corrupted[0])).item()",
+            ),
+            "first prompt",
+        ),
         "probabilities of the two names": (
-            ("return (patched.mean() - corrupted.mean()).item() / span",
-             "p, c, k = (x.sigmoid().mean() for x in (patched, clean, corrupted))\n    return ((p - k) / (c - k)).item()"),
-            "differs from the expected"),
+            (
+                "return (patched.mean() - corrupted.mean()).item() / span",
+                "p, c, k = (x.sigmoid().mean() for x in (patched, clean, corrupted))\n    return ((p - k) / (c - k)).item()",
+            ),
+            "differs from the expected",
+        ),
         "zero instead of an error": (
-            ('raise ValueError("the clean prompts do no better than the corrupted ones: the effect is undefined")',
-             "return 0.0"), "raise ValueError"),
+            (
+                'raise ValueError("the clean prompts do no better than the corrupted ones: the effect is undefined")',
+                "return 0.0",
+            ),
+            "raise ValueError",
+        ),
     },
     "ex3-patch-cell": {
         "hook left on the model": (
-            ("logits = model.run_with_hooks(base, fwd_hooks=[(name, put_in)])",
-             "model.add_hook(name, put_in)\n    logits = model(base)"), ""),
+            (
+                "logits = model.run_with_hooks(base, fwd_hooks=[(name, put_in)])",
+                "model.add_hook(name, put_in)\n    logits = model(base)",
+            ),
+            "",
+        ),
         "directions swapped": (('direction == "denoising"', 'direction == "noising"'), "the other direction"),
         "always denoising": (('direction == "denoising"', "True"), "Noising the token"),
         "one position too early through BOS": (
-            ("resid[:, position] = cache[name][:, position]", "resid[:, position - 1] = cache[name][:, position - 1]"), "position"),
+            ("resid[:, position] = cache[name][:, position]", "resid[:, position - 1] = cache[name][:, position - 1]"),
+            "position",
+        ),
         "one position too late": (
-            ("resid[:, position] = cache[name][:, position]",
-             "p = min(position + 1, resid.shape[1] - 1)\n        resid[:, p] = cache[name][:, p]"), "position"),
+            (
+                "resid[:, position] = cache[name][:, position]",
+                "p = min(position + 1, resid.shape[1] - 1)\n        resid[:, p] = cache[name][:, p]",
+            ),
+            "position",
+        ),
         "activation returned unchanged": (
-            ("resid[:, position] = cache[name][:, position]", "resid[:, position] = resid[:, position]"), "must bring the answer back"),
+            ("resid[:, position] = cache[name][:, position]", "resid[:, position] = resid[:, position]"),
+            "must bring the answer back",
+        ),
         "hook returns nothing": (("        return resid\n", ""), "must bring the answer back"),
         "all positions": (("resid[:, position] = cache[name][:, position]", "resid[:] = cache[name]"), "all positions"),
         "batch index instead of position": (
-            ("resid[:, position] = cache[name][:, position]",
-             "resid[position % len(resid)] = cache[name][position % len(resid)]"), "differs from the expected"),
+            (
+                "resid[:, position] = cache[name][:, position]",
+                "resid[position % len(resid)] = cache[name][position % len(resid)]",
+            ),
+            "differs from the expected",
+        ),
         "after the layer": (("hook_resid_pre", "hook_resid_post"), "after the layer"),
         "next layer": (('f"blocks.{layer}.', 'f"blocks.{min(layer + 1, 1)}.'), ""),
         "first layer always": (('f"blocks.{layer}.', 'f"blocks.{0 * layer}.'), "right layer"),
         "mean over prompts": (("per_prompt=True", "per_prompt=False"), "per_prompt"),
-        "source runs on the base prompts": (("model.run_with_cache(source", "model.run_with_cache(base"), "must bring the answer back"),
+        "source runs on the base prompts": (
+            ("model.run_with_cache(source", "model.run_with_cache(base"),
+            "must bring the answer back",
+        ),
         "base runs on the source prompts": (("model.run_with_hooks(base", "model.run_with_hooks(source"), ""),
         "answers exchanged": (("pairs.answers, pairs.wrong_answers", "pairs.wrong_answers, pairs.answers"), ""),
         "only the first prompt": (
             ("resid[:, position] = cache[name][:, position]", "resid[0, position] = cache[name][0, position]"),
-            "differs from the expected"),
+            "differs from the expected",
+        ),
         "first prompt's activation for all": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position] = cache[name][:1, position]"),
-            "differs from the expected"),
+            "differs from the expected",
+        ),
         "added instead of replaced": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position] += cache[name][:, position]"),
-            "differs from the expected"),
+            "differs from the expected",
+        ),
         "earlier positions too": (
-            ("resid[:, position] = cache[name][:, position]", "resid[:, : position + 1] = cache[name][:, : position + 1]"), "positions"),
+            (
+                "resid[:, position] = cache[name][:, position]",
+                "resid[:, : position + 1] = cache[name][:, : position + 1]",
+            ),
+            "positions",
+        ),
         "later positions too": (
-            ("resid[:, position] = cache[name][:, position]", "resid[:, position:] = cache[name][:, position:]"), "positions"),
+            ("resid[:, position] = cache[name][:, position]", "resid[:, position:] = cache[name][:, position:]"),
+            "positions",
+        ),
         "last position always": (
-            ("resid[:, position] = cache[name][:, position]", "resid[:, -1] = cache[name][:, -1]"), "must bring the answer back"),
+            ("resid[:, position] = cache[name][:, position]", "resid[:, -1] = cache[name][:, -1]"),
+            "must bring the answer back",
+        ),
         "attention's output instead of the stream": (("hook_resid_pre", "hook_attn_out"), "must bring the answer back"),
         "softmax instead of logits": (
-            ("compute_logit_diff(logits,", "compute_logit_diff(logits.softmax(dim=-1),"), "differs from the expected"),
+            ("compute_logit_diff(logits,", "compute_logit_diff(logits.softmax(dim=-1),"),
+            "differs from the expected",
+        ),
         "log-probabilities of the answer": (
-            ("return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
-             "return logits[:, -1].log_softmax(-1).gather(1, pairs.answers[:, None])[:, 0]"), "differs from the expected"),
+            (
+                "return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
+                "return logits[:, -1].log_softmax(-1).gather(1, pairs.answers[:, None])[:, 0]",
+            ),
+            "differs from the expected",
+        ),
         "normalised": (
-            ("return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
-             "diff = lambda l: compute_logit_diff(l, pairs.answers, pairs.wrong_answers, per_prompt=True)\n"
-             "    k, c = diff(model(pairs.corrupted)), diff(model(pairs.clean))\n    return (diff(logits) - k) / (c - k)"), ""),
+            (
+                "return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
+                "diff = lambda l: compute_logit_diff(l, pairs.answers, pairs.wrong_answers, per_prompt=True)\n"
+                "    k, c = diff(model(pairs.corrupted)), diff(model(pairs.clean))\n    return (diff(logits) - k) / (c - k)",
+            ),
+            "",
+        ),
         "first position's logits": (("compute_logit_diff(logits,", "compute_logit_diff(logits[:, :1],"), ""),
     },
     "ex4-copying-score": {
-        "ties counted as half": (("beaten = logits < logits.diagonal()[:, None]",
-                                  "own = logits.diagonal()[:, None]\n    beaten = (logits < own).float() + (logits == own).float() / 2\n"
-                                  "    beaten = beaten - 0.5 * torch.eye(len(names))"), "A tie is no win"),
+        "ties counted as half": (
+            (
+                "beaten = logits < logits.diagonal()[:, None]",
+                "own = logits.diagonal()[:, None]\n    beaten = (logits < own).float() + (logits == own).float() / 2\n"
+                "    beaten = beaten - 0.5 * torch.eye(len(names))",
+            ),
+            "A tie is no win",
+        ),
         "head modulo value heads": (("head // (len(W_O) // len(W_V))", "head % len(W_V)"), "h % n_key_value_heads"),
         "value head 0": (("head // (len(W_O) // len(W_V))", "0"), "Value head 0"),
         "head as value head": (("head // (len(W_O) // len(W_V))", "head"), "which has fewer heads than W_O"),
@@ -163,96 +289,185 @@ WRONG = {
         "output matrix of the value head": (("W_O[head]", "W_O[value_head]"), "value head's number"),
         "sign flipped": (("beaten = logits <", "beaten = logits >"), "BEATS"),
         "whole vocabulary": (
-            ("logits = (stream @ W_V[value_head] @ W_O[head] @ W_U)[:, names]\n    beaten = logits < logits.diagonal()[:, None]\n"
-             "    return (beaten.sum(dim=1) / (len(names) - 1)).mean().item()",
-             "logits = stream @ W_V[value_head] @ W_O[head] @ W_U\n    own = logits.gather(1, names[:, None])\n"
-             "    return ((logits < own).sum(dim=1) / (logits.shape[1] - 1)).mean().item()"), "whole vocabulary"),
+            (
+                "logits = (stream @ W_V[value_head] @ W_O[head] @ W_U)[:, names]\n    beaten = logits < logits.diagonal()[:, None]\n"
+                "    return (beaten.sum(dim=1) / (len(names) - 1)).mean().item()",
+                "logits = stream @ W_V[value_head] @ W_O[head] @ W_U\n    own = logits.gather(1, names[:, None])\n"
+                "    return ((logits < own).sum(dim=1) / (logits.shape[1] - 1)).mean().item()",
+            ),
+            "whole vocabulary",
+        ),
         "divided by all names": (("(len(names) - 1)", "len(names)"), "OTHER names"),
         "itself counted as beaten": (("beaten = logits <", "beaten = logits <="), "strictly smaller"),
         "hit rate": (
-            ("return (beaten.sum(dim=1) / (len(names) - 1)).mean().item()",
-             "return (logits.argmax(dim=1) == torch.arange(len(names))).float().mean().item()"), "comes first"),
+            (
+                "return (beaten.sum(dim=1) / (len(names) - 1)).mean().item()",
+                "return (logits.argmax(dim=1) == torch.arange(len(names))).float().mean().item()",
+            ),
+            "comes first",
+        ),
         "columns instead of rows": (
-            ("beaten = logits < logits.diagonal()[:, None]\n    return (beaten.sum(dim=1)",
-             "beaten = logits < logits.diagonal()[None]\n    return (beaten.sum(dim=0)"), "down the columns"),
-        "count instead of share": (("(beaten.sum(dim=1) / (len(names) - 1)).mean()", "beaten.sum(dim=1).float().mean()"), "count"),
+            (
+                "beaten = logits < logits.diagonal()[:, None]\n    return (beaten.sum(dim=1)",
+                "beaten = logits < logits.diagonal()[None]\n    return (beaten.sum(dim=0)",
+            ),
+            "down the columns",
+        ),
+        "count instead of share": (
+            ("(beaten.sum(dim=1) / (len(names) - 1)).mean()", "beaten.sum(dim=1).float().mean()"),
+            "count",
+        ),
         "one score a name": ((".mean().item()", ""), "shape"),
         "names forgotten": ((")[:, names]", ")[:, : len(names)]"), "first names of the vocabulary"),
         "unembedding forgotten": (
-            ("(stream @ W_V[value_head] @ W_O[head] @ W_U)[:, names]", "stream @ W_V[value_head] @ W_O[head] @ stream.T"), ""),
+            (
+                "(stream @ W_V[value_head] @ W_O[head] @ W_U)[:, names]",
+                "stream @ W_V[value_head] @ W_O[head] @ stream.T",
+            ),
+            "",
+        ),
         "output before value": (("W_V[value_head] @ W_O[head] @", "W_O[head].T @ W_V[value_head].T @"), ""),
-        "softmax of the scores": (("beaten = logits <", "logits = logits.softmax(dim=1).round(decimals=2)\n    beaten = logits <"), ""),
+        "softmax of the scores": (
+            ("beaten = logits <", "logits = logits.softmax(dim=1).round(decimals=2)\n    beaten = logits <"),
+            "",
+        ),
     },
     "ex5-keep-only": {
         "z itself where nothing is replaced": (("new = z.clone()", "new = z.clone() if others else z"), "NEW tensor"),
         "numbers of another type": (("return new", "return new.double()"), "type of number"),
         "kept and replaced exchanged": (("if head not in heads", "if head in heads"), "others kept"),
-        "position 0 replaced": (("new[:, 1:, others] = means[1:, others]", "new[:, :, others] = means[:, others]"), "Position 0"),
+        "position 0 replaced": (
+            ("new[:, 1:, others] = means[1:, others]", "new[:, :, others] = means[:, others]"),
+            "Position 0",
+        ),
         "zero instead of the mean": (("= means[1:, others]", "= 0"), "set to zero"),
         "first position's mean": (("= means[1:, others]", "= means[:1, others]"), "first position's mean"),
         "mean over positions": (("= means[1:, others]", "= means.mean(dim=0)[others]"), "averaged over positions"),
         "means of the batch": (("= means[1:, others]", "= z.mean(dim=0)[1:, others]"), "means of this batch"),
         "heads on the position axis": (
-            ("new[:, 1:, others] = means[1:, others]",
-             "for p in range(z.shape[1]):\n        if p not in heads:\n            new[:, p] = means[p]"), "mixed up"),
+            (
+                "new[:, 1:, others] = means[1:, others]",
+                "for p in range(z.shape[1]):\n        if p not in heads:\n            new[:, p] = means[p]",
+            ),
+            "mixed up",
+        ),
         "all heads": (("if head not in heads", ""), "the kept ones too"),
         "changes z": (("new = z.clone()", "new = z"), "changed its input"),
         "means shifted by one": (("= means[1:, others]", "= means[:-1, others]"), "too early"),
         "added": (("new[:, 1:, others] = means", "new[:, 1:, others] += means"), "added"),
         "unchanged": (("    new[:, 1:, others] = means[1:, others]\n", ""), "Nothing was replaced"),
-        "only the last position": (("new[:, 1:, others] = means[1:, others]", "new[:, -1, others] = means[-1, others]"), "last position"),
+        "only the last position": (
+            ("new[:, 1:, others] = means[1:, others]", "new[:, -1, others] = means[-1, others]"),
+            "last position",
+        ),
         "first kept head only": (("if head not in heads", "if head not in heads[:1]"), "differs from the expected"),
         "last head forgotten": (("range(z.shape[2])", "range(z.shape[2] - 1)"), ""),
         "only the first prompt": (("new[:, 1:, others]", "new[0, 1:, others]"), "differs from the expected"),
         "number of heads from the means' first axis": (("range(z.shape[2])", "range(len(means))"), ""),
-        "nothing kept means nothing done": (("new = z.clone()", "new = z.clone()\n    if not heads:\n        return new"), "Nothing was replaced"),
-        "last position kept": (("new[:, 1:, others] = means[1:, others]", "new[:, 1:-1, others] = means[1:-1, others]"), "last position"),
+        "nothing kept means nothing done": (
+            ("new = z.clone()", "new = z.clone()\n    if not heads:\n        return new"),
+            "Nothing was replaced",
+        ),
+        "last position kept": (
+            ("new[:, 1:, others] = means[1:, others]", "new[:, 1:-1, others] = means[1:-1, others]"),
+            "last position",
+        ),
     },
     "ex6-held-out-faithfulness": {
-        "prompts where the model is wrong left out": (("held_out = ~found_on", "held_out = ~found_on & (full > 0)"), ""),
-        "on the prompts used to find it": (("held_out = ~found_on", "held_out = found_on"), "on which the circuit was found"),
+        "prompts where the model is wrong left out": (
+            ("held_out = ~found_on", "held_out = ~found_on & (full > 0)"),
+            "",
+        ),
+        "on the prompts used to find it": (
+            ("held_out = ~found_on", "held_out = found_on"),
+            "on which the circuit was found",
+        ),
         "on all prompts": (
-            ("circuit[held_out].mean() / full[held_out].mean()", "circuit.mean() / full.mean()"), "all prompts"),
-        "upside down": (("circuit[held_out].mean() / full[held_out].mean()", "full[held_out].mean() / circuit[held_out].mean()"),
-                        "upside down"),
-        "mean of ratios": (("circuit[held_out].mean() / full[held_out].mean()", "(circuit[held_out] / full[held_out]).mean()"),
-                           "mean of ratios"),
-        "clamped": (("(circuit[held_out].mean() / full[held_out].mean()).item()",
-                     "(circuit[held_out].mean() / full[held_out].mean()).clamp(0, 1).item()"), "clamped"),
+            ("circuit[held_out].mean() / full[held_out].mean()", "circuit.mean() / full.mean()"),
+            "all prompts",
+        ),
+        "upside down": (
+            ("circuit[held_out].mean() / full[held_out].mean()", "full[held_out].mean() / circuit[held_out].mean()"),
+            "upside down",
+        ),
+        "mean of ratios": (
+            ("circuit[held_out].mean() / full[held_out].mean()", "(circuit[held_out] / full[held_out]).mean()"),
+            "mean of ratios",
+        ),
+        "clamped": (
+            (
+                "(circuit[held_out].mean() / full[held_out].mean()).item()",
+                "(circuit[held_out].mean() / full[held_out].mean()).clamp(0, 1).item()",
+            ),
+            "clamped",
+        ),
         "difference": (("circuit[held_out].mean() / full", "circuit[held_out].mean() - full"), "difference"),
         "one minus": (("return (circuit", "return 1 - (circuit"), "one minus"),
         "full over all prompts": (("full[held_out].mean()", "full.mean()"), "whole model's mean"),
         "no error": (("if not held_out.any():", "if False:"), "raise ValueError"),
         "share of positive prompts": (
-            ("(circuit[held_out].mean() / full[held_out].mean()).item()", "(circuit[held_out] > 0).float().mean().item()"), "positive"),
-        "one ratio a prompt": (("(circuit[held_out].mean() / full[held_out].mean()).item()", "circuit[held_out] / full[held_out]"),
-                               "one number"),
+            (
+                "(circuit[held_out].mean() / full[held_out].mean()).item()",
+                "(circuit[held_out] > 0).float().mean().item()",
+            ),
+            "positive",
+        ),
+        "one ratio a prompt": (
+            ("(circuit[held_out].mean() / full[held_out].mean()).item()", "circuit[held_out] / full[held_out]"),
+            "one number",
+        ),
         "first half taken as found": (
-            ("held_out = ~found_on", "held_out = torch.arange(len(full)) >= len(full) // 2"), ""),
+            ("held_out = ~found_on", "held_out = torch.arange(len(full)) >= len(full) // 2"),
+            "",
+        ),
         "absolute value": (("return (circuit", "return abs(circuit"), "differs from the expected"),
-        "error if nothing was used before": (("if not held_out.any():", "if held_out.all() or not held_out.any():"),
-                                             "stopped with ValueError"),
+        "error if nothing was used before": (
+            ("if not held_out.any():", "if held_out.all() or not held_out.any():"),
+            "stopped with ValueError",
+        ),
     },
     "ex7-permutation-p-value": {
         "heads moved round instead of shuffled": (
-            ("row[torch.randperm(len(row), generator=generator)]",
-             "row.roll(int(torch.randint(len(row), (1,), generator=generator)))"), ""),
+            (
+                "row[torch.randperm(len(row), generator=generator)]",
+                "row.roll(int(torch.randint(len(row), (1,), generator=generator)))",
+            ),
+            "",
+        ),
         "at least one instead of one more": (("(1 + count) / (1", "max(1, count) / (1"), "1 + count"),
         "prompts mixed": (
-            ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
-             "shuffled = effects.flatten()[torch.randperm(effects.numel(), generator=generator)].view_as(effects)"), ""),
+            (
+                "shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
+                "shuffled = effects.flatten()[torch.randperm(effects.numel(), generator=generator)].view_as(effects)",
+            ),
+            "",
+        ),
         "one shuffle for all prompts": (
-            ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
-             "shuffled = effects[:, torch.randperm(effects.shape[1], generator=generator)]"), "on its own"),
+            (
+                "shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
+                "shuffled = effects[:, torch.randperm(effects.shape[1], generator=generator)]",
+            ),
+            "on its own",
+        ),
         "prompts shuffled": (
-            ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
-             "shuffled = effects[torch.randperm(len(effects), generator=generator)]"), "on its own"),
+            (
+                "shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
+                "shuffled = effects[torch.randperm(len(effects), generator=generator)]",
+            ),
+            "on its own",
+        ),
         "plus one forgotten": (("(1 + count) / (1 + n_shuffles)", "count / n_shuffles"), "count as one shuffle"),
         "plus one above only": (("(1 + count) / (1 + n_shuffles)", "(1 + count) / n_shuffles"), "1 + n_shuffles"),
         "plus one below only": (("(1 + count) / (1 + n_shuffles)", "count / (1 + n_shuffles)"), "count as one shuffle"),
-        "comparison upside down": (("rank_agreement(shuffled) >= observed", "rank_agreement(shuffled) <= observed"), "on its own"),
+        "comparison upside down": (
+            ("rank_agreement(shuffled) >= observed", "rank_agreement(shuffled) <= observed"),
+            "on its own",
+        ),
         "one minus": (("return (1 + count)", "return 1 - (1 + count)"), ""),
-        "two-sided": (("rank_agreement(shuffled) >= observed", "abs(rank_agreement(shuffled)) >= abs(observed)"), "disagree"),
+        "two-sided": (
+            ("rank_agreement(shuffled) >= observed", "abs(rank_agreement(shuffled)) >= abs(observed)"),
+            "disagree",
+        ),
         "largest mean instead of agreement": (
             """
 def permutation_p_value(effects, n_shuffles, seed):
@@ -266,24 +481,44 @@ def permutation_p_value(effects, n_shuffles, seed):
             "",
         ),
         "new generator in every round": (
-            ("shuffled = torch.stack(", "generator = torch.Generator().manual_seed(seed)\n        shuffled = torch.stack("), ""),
+            (
+                "shuffled = torch.stack(",
+                "generator = torch.Generator().manual_seed(seed)\n        shuffled = torch.stack(",
+            ),
+            "",
+        ),
         "same shuffle for every prompt of a round": (
-            ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
-             "order = torch.randperm(effects.shape[1], generator=generator)\n"
-             "        shuffled = torch.stack([row[order] for row in effects])"), "on its own"),
+            (
+                "shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
+                "order = torch.randperm(effects.shape[1], generator=generator)\n"
+                "        shuffled = torch.stack([row[order] for row in effects])",
+            ),
+            "on its own",
+        ),
         "no seed": ((", generator=generator", ""), "second time"),
         "seed fixed": (("manual_seed(seed)", "manual_seed(0)"), "seed"),
         "signs flipped instead of heads shuffled": (
-            ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
-             "shuffled = effects * (2 * torch.randint(2, (len(effects), 1), generator=generator) - 1)"), ""),
+            (
+                "shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
+                "shuffled = effects * (2 * torch.randint(2, (len(effects), 1), generator=generator) - 1)",
+            ),
+            "",
+        ),
         "shuffles of shuffles with the data changed": (
-            ("shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
-             "for row in effects:\n            row[:] = row[torch.randperm(len(row), generator=generator)]\n        shuffled = effects"),
-            "changed its input"),
+            (
+                "shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
+                "for row in effects:\n            row[:] = row[torch.randperm(len(row), generator=generator)]\n        shuffled = effects",
+            ),
+            "changed its input",
+        ),
         "drawn with replacement": (
-            ("torch.randperm(len(row), generator=generator)", "torch.randint(len(row), (len(row),), generator=generator)"), ""),
-        "first prompt only is shuffled": (
-            ("for row in effects])", "for row in effects[:1]] + list(effects[1:]))"), ""),
+            (
+                "torch.randperm(len(row), generator=generator)",
+                "torch.randint(len(row), (len(row),), generator=generator)",
+            ),
+            "",
+        ),
+        "first prompt only is shuffled": (("for row in effects])", "for row in effects[:1]] + list(effects[1:]))"), ""),
     },
 }
 

@@ -21,186 +21,399 @@ COMPOSITION = "return ((writes @ looks).norm() / (writes.norm() * looks.norm()))
 WRONG = {
     "ex1-half-losses": {
         "both halves one too late": (
-            (HALVES, HALVES.replace("[:, :period]", "[:, 1 : period + 1]").replace("period + 1 :]", "period + 2 :]")), "Both halves are one token too late"),
+            (HALVES, HALVES.replace("[:, :period]", "[:, 1 : period + 1]").replace("period + 1 :]", "period + 2 :]")),
+            "Both halves are one token too late",
+        ),
         "not shifted, BOS among them": (
-            (LOSSES, "log_probs = logits.log_softmax(dim=-1)\n    losses = -log_probs.gather(-1, tokens[..., None])[..., 0]"), "BOS among them"),
-        "clamped probabilities": ((LOSSES, LOSSES.replace("-log_probs", "-(log_probs.exp() + 1e-9).log()")), "Very unlikely tokens"),
-        "boundary in the second half": ((HALVES, HALVES.replace("period + 1 :", "period :")), "it is in your second half"),
-        "boundary in the first half": ((HALVES, HALVES.replace(":period]", ":period + 1]")), "it is in your first half"),
+            (
+                LOSSES,
+                "log_probs = logits.log_softmax(dim=-1)\n    losses = -log_probs.gather(-1, tokens[..., None])[..., 0]",
+            ),
+            "BOS among them",
+        ),
+        "clamped probabilities": (
+            (LOSSES, LOSSES.replace("-log_probs", "-(log_probs.exp() + 1e-9).log()")),
+            "Very unlikely tokens",
+        ),
+        "boundary in the second half": (
+            (HALVES, HALVES.replace("period + 1 :", "period :")),
+            "it is in your second half",
+        ),
+        "boundary in the first half": (
+            (HALVES, HALVES.replace(":period]", ":period + 1]")),
+            "it is in your first half",
+        ),
         "halves exchanged": (
-            (HALVES, "return losses[:, period + 1 :].mean().item(), losses[:, :period].mean().item()"), "exchanged"),
-        "BOS counted as a loss": ((HALVES, HALVES.replace("[:, :period]", "[:, 1 : period + 1]")), "first half is one token too late"),
-        "first token left out": ((HALVES, HALVES.replace("[:, :period]", "[:, 1:period]")), "belongs to the first half"),
-        "second half one too late": ((HALVES, HALVES.replace("period + 1 :", "period + 2 :")), "after the boundary is missing"),
+            (HALVES, "return losses[:, period + 1 :].mean().item(), losses[:, :period].mean().item()"),
+            "exchanged",
+        ),
+        "BOS counted as a loss": (
+            (HALVES, HALVES.replace("[:, :period]", "[:, 1 : period + 1]")),
+            "first half is one token too late",
+        ),
+        "first token left out": (
+            (HALVES, HALVES.replace("[:, :period]", "[:, 1:period]")),
+            "belongs to the first half",
+        ),
+        "second half one too late": (
+            (HALVES, HALVES.replace("period + 1 :", "period + 2 :")),
+            "after the boundary is missing",
+        ),
         "not shifted": (
-            (LOSSES, "log_probs = logits.log_softmax(dim=-1)\n"
-             "    losses = -log_probs.gather(-1, tokens[..., None])[:, 1:, 0]"), "at the same position"),
+            (
+                LOSSES,
+                "log_probs = logits.log_softmax(dim=-1)\n"
+                "    losses = -log_probs.gather(-1, tokens[..., None])[:, 1:, 0]",
+            ),
+            "at the same position",
+        ),
         "sign": ((LOSSES, LOSSES.replace("= -log_probs", "= log_probs")), "MINUS"),
-        "probabilities": ((LOSSES, LOSSES.replace("-log_probs.gather", "log_probs.exp().gather")), "These are probabilities"),
+        "probabilities": (
+            (LOSSES, LOSSES.replace("-log_probs.gather", "log_probs.exp().gather")),
+            "These are probabilities",
+        ),
         "raw logits": (("logits[:, :-1].log_softmax(dim=-1)", "logits[:, :-1]"), "needs log_softmax"),
         "softmax over positions": (("log_softmax(dim=-1)", "log_softmax(dim=1)"), "differs from the expected"),
         "log of the mean": (
-            (HALVES, "return tuple(-losses[:, part].neg().exp().mean().log().item() for part in (slice(period), slice(period + 1, None)))"),
-            "log of the mean probability"),
+            (
+                HALVES,
+                "return tuple(-losses[:, part].neg().exp().mean().log().item() for part in (slice(period), slice(period + 1, None)))",
+            ),
+            "log of the mean probability",
+        ),
         "bits": ((LOSSES, LOSSES + " / torch.tensor(2.0).log()"), "natural logarithm"),
         "sums": ((HALVES, HALVES.replace("mean()", "sum()")), "These are sums"),
         "first sequence": ((HALVES, HALVES.replace("[:,", "[0,")), "Only the first sequence"),
         "one number": ((HALVES, "return losses.mean().item()"), "Return two numbers"),
-        "changes the logits": (("log_probs = logits", "logits -= logits.mean()\n    log_probs = logits"), "changed its input"),
+        "changes the logits": (
+            ("log_probs = logits", "logits -= logits.mean()\n    log_probs = logits"),
+            "changed its input",
+        ),
     },
     "ex2-induction-score": {
         "offset period": ((SCORE, SCORE.replace("(period - 1)", "period")), "one too large"),
         "offset period minus two": ((SCORE, SCORE.replace("(period - 1)", "(period - 2)")), "one too small"),
-        "second half from period": ((SECOND, SECOND.replace("arange(period + 1", "arange(period")), "Off by one through BOS"),
-        "without the last position": ((SECOND, SECOND.replace("2 * period + 1)", "2 * period)")), "last position is missing"),
-        "without the first position": ((SECOND, SECOND.replace("arange(period + 1", "arange(period + 2")), "first position of the second half"),
-        "first half included": ((SECOND, SECOND.replace("arange(period + 1", "arange(period - 1")), "first half is included"),
+        "second half from period": (
+            (SECOND, SECOND.replace("arange(period + 1", "arange(period")),
+            "Off by one through BOS",
+        ),
+        "without the last position": (
+            (SECOND, SECOND.replace("2 * period + 1)", "2 * period)")),
+            "last position is missing",
+        ),
+        "without the first position": (
+            (SECOND, SECOND.replace("arange(period + 1", "arange(period + 2")),
+            "first position of the second half",
+        ),
+        "first half included": (
+            (SECOND, SECOND.replace("arange(period + 1", "arange(period - 1")),
+            "first half is included",
+        ),
         "whole diagonal": (
-            (SCORE, "return pattern.diagonal(-(period - 1), dim1=-2, dim2=-1).mean(dim=(0, 2))"), "first half is included"),
-        "rows and columns exchanged": ((SCORE, SCORE.replace("queries, queries - (period - 1)", "queries - (period - 1), queries")), "exchanged"),
+            (SCORE, "return pattern.diagonal(-(period - 1), dim1=-2, dim2=-1).mean(dim=(0, 2))"),
+            "first half is included",
+        ),
+        "rows and columns exchanged": (
+            (SCORE, SCORE.replace("queries, queries - (period - 1)", "queries - (period - 1), queries")),
+            "exchanged",
+        ),
         "hit rate": (
-            (SCORE, "return (pattern[:, :, queries].argmax(dim=-1) == queries - (period - 1)).float().mean(dim=(0, 2))"),
-            "average the weights themselves"),
+            (
+                SCORE,
+                "return (pattern[:, :, queries].argmax(dim=-1) == queries - (period - 1)).float().mean(dim=(0, 2))",
+            ),
+            "average the weights themselves",
+        ),
         "mean over keys": ((SCORE, "return pattern[:, :, queries].mean(dim=(0, 2, 3))"), "averages over all keys"),
         "sum": ((SCORE, SCORE.replace("mean(dim=(0, 2))", "sum(dim=(0, 2))")), "These are sums; average"),
-        "sum over positions": ((SCORE, SCORE.replace("mean(dim=(0, 2))", "sum(dim=2).mean(dim=0)")), "sums over positions"),
+        "sum over positions": (
+            (SCORE, SCORE.replace("mean(dim=(0, 2))", "sum(dim=2).mean(dim=0)")),
+            "sums over positions",
+        ),
         "first sequence": ((SCORE, SCORE.replace("pattern[:, :,", "pattern[:1, :,")), "Only the first sequence"),
-        "last position only": ((SCORE, SCORE.replace("queries, queries", "queries[-1:], queries[-1:]")), "Only the last position"),
+        "last position only": (
+            (SCORE, SCORE.replace("queries, queries", "queries[-1:], queries[-1:]")),
+            "Only the last position",
+        ),
         "maximum": ((SCORE, SCORE.replace("mean(dim=(0, 2))", "amax(dim=2).mean(dim=0)")), "largest weight"),
         "mean over heads": ((SCORE, SCORE.replace("(0, 2)", "(1, 2)")), "shape"),
         "one number": ((SCORE, SCORE.replace("mean(dim=(0, 2))", "mean()")), "shape"),
         "without BOS": (
-            (SCORE, "pattern = pattern / (1 - pattern[..., :1]).clamp(min=1e-9)\n    " + SCORE), "BOS's column"),
+            (SCORE, "pattern = pattern / (1 - pattern[..., :1]).clamp(min=1e-9)\n    " + SCORE),
+            "BOS's column",
+        ),
         "softmax again": ((SCORE, SCORE.replace("pattern[", "pattern.softmax(dim=-1)[")), "differs"),
     },
     "ex3-other-scores": {
         "mean of the halves": (
-            ("previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
-             "weights = pattern[:, :, everywhere, everywhere - 1].mean(dim=0)\n"
-             "    previous_token = (weights[:, : period - 1].mean(dim=1) + weights[:, period - 1 :].mean(dim=1)) / 2"), "Average over all positions at once"),
+            (
+                "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
+                "weights = pattern[:, :, everywhere, everywhere - 1].mean(dim=0)\n"
+                "    previous_token = (weights[:, : period - 1].mean(dim=1) + weights[:, period - 1 :].mean(dim=1)) / 2",
+            ),
+            "Average over all positions at once",
+        ),
         "boundary left out": (
-            ("previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
-             "everywhere = everywhere[everywhere != period + 1]\n"
-             "    previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))"), "real one as well"),
+            (
+                "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
+                "everywhere = everywhere[everywhere != period + 1]\n"
+                "    previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
+            ),
+            "real one as well",
+        ),
         "BOS counted as previous token": (("torch.arange(2, n)", "torch.arange(1, n)"), "Start at position 2"),
-        "previous token in the second half only": (("everywhere, second = torch.arange(2, n)", "everywhere, second = torch.arange(period + 1, n)"),
-                                                   "uses both halves"),
-        "previous token in the first half only": (("everywhere, second = torch.arange(2, n)", "everywhere, second = torch.arange(2, period + 1)"),
-                                                  "Only the first half"),
-        "the position itself": ((PREVIOUS, PREVIOUS.replace("everywhere - 1", "everywhere")), "attention to the position itself"),
+        "previous token in the second half only": (
+            ("everywhere, second = torch.arange(2, n)", "everywhere, second = torch.arange(period + 1, n)"),
+            "uses both halves",
+        ),
+        "previous token in the first half only": (
+            ("everywhere, second = torch.arange(2, n)", "everywhere, second = torch.arange(2, period + 1)"),
+            "Only the first half",
+        ),
+        "the position itself": (
+            (PREVIOUS, PREVIOUS.replace("everywhere - 1", "everywhere")),
+            "attention to the position itself",
+        ),
         "two back": ((PREVIOUS, PREVIOUS.replace("everywhere - 1", "everywhere - 2")), "Two positions back"),
-        "previous exchanged": ((PREVIOUS, PREVIOUS.replace("everywhere, everywhere - 1", "everywhere - 1, everywhere")), "exchanged"),
+        "previous exchanged": (
+            (PREVIOUS, PREVIOUS.replace("everywhere, everywhere - 1", "everywhere - 1, everywhere")),
+            "exchanged",
+        ),
         "previous without the last": (("torch.arange(2, n)", "torch.arange(2, n - 1)"), "last position is missing"),
         "position 2 missing": (("torch.arange(2, n)", "torch.arange(3, n)"), "Position 2 is missing"),
-        "scores exchanged": (("return previous_token, duplicate_token", "return duplicate_token, previous_token"), "previous-token scores first"),
-        "duplicate at the induction offset": ((DUPLICATE, DUPLICATE.replace("second - period", "second - period + 1")), "that of the induction score"),
-        "duplicate one too far": ((DUPLICATE, DUPLICATE.replace("second - period", "second - period - 1")), "too far back"),
-        "duplicate from BOS's place": (("torch.arange(period + 1, n)", "torch.arange(period, n)"), "Off by one through BOS"),
-        "duplicate without the last": (("torch.arange(period + 1, n)", "torch.arange(period + 1, n - 1)"), "last position is missing"),
-        "duplicate exchanged": ((DUPLICATE, DUPLICATE.replace("second, second - period", "second - period, second")), "exchanged"),
+        "scores exchanged": (
+            ("return previous_token, duplicate_token", "return duplicate_token, previous_token"),
+            "previous-token scores first",
+        ),
+        "duplicate at the induction offset": (
+            (DUPLICATE, DUPLICATE.replace("second - period", "second - period + 1")),
+            "that of the induction score",
+        ),
+        "duplicate one too far": (
+            (DUPLICATE, DUPLICATE.replace("second - period", "second - period - 1")),
+            "too far back",
+        ),
+        "duplicate from BOS's place": (
+            ("torch.arange(period + 1, n)", "torch.arange(period, n)"),
+            "Off by one through BOS",
+        ),
+        "duplicate without the last": (
+            ("torch.arange(period + 1, n)", "torch.arange(period + 1, n - 1)"),
+            "last position is missing",
+        ),
+        "duplicate exchanged": (
+            (DUPLICATE, DUPLICATE.replace("second, second - period", "second - period, second")),
+            "exchanged",
+        ),
         "sums": ((PREVIOUS, PREVIOUS.replace("mean(dim=(0, 2))", "sum(dim=(0, 2))")), "These are sums"),
-        "first sequence": ((DUPLICATE, DUPLICATE.replace("pattern[:, :,", "pattern[:1, :,")), "Only the first sequence"),
+        "first sequence": (
+            (DUPLICATE, DUPLICATE.replace("pattern[:, :,", "pattern[:1, :,")),
+            "Only the first sequence",
+        ),
         "one tensor": (("return previous_token, duplicate_token", "return previous_token"), "Return two tensors"),
-        "changes the pattern": (("n = 2 * period + 1", "n = 2 * period + 1\n    pattern[..., 0] = 0"), "changed its input"),
+        "changes the pattern": (
+            ("n = 2 * period + 1", "n = 2 * period + 1\n    pattern[..., 0] = 0"),
+            "changed its input",
+        ),
     },
     "ex4-loss-without": {
-        "one head of each layer": ((HOOKS, HOOKS.replace("[head for of, head in heads if of == layer]", "[dict(heads)[layer]]")), "may have several"),
+        "one head of each layer": (
+            (HOOKS, HOOKS.replace("[head for of, head in heads if of == layer]", "[dict(heads)[layer]]")),
+            "may have several",
+        ),
         "no empty list": (("def silence", "heads[0]\n\n    def silence"), "IndexError"),
         "hook returns nothing": (("            return z\n", ""), "Nothing was removed"),
         "a copy is zeroed": ((SILENT, "z.clone()[:, :, mine] = 0"), "Nothing was removed"),
         "union of the layers": (
-            (HOOKS, HOOKS.replace("[head for of, head in heads if of == layer]", "[head for _, head in heads]")), "each layer needs its own list"),
+            (HOOKS, HOOKS.replace("[head for of, head in heads if of == layer]", "[head for _, head in heads]")),
+            "each layer needs its own list",
+        ),
         "union in every layer": (
-            (HOOKS, HOOKS.replace("[head for of, head in heads if of == layer]", "[head for _, head in heads]").replace(
-                "for layer in layers]", "for layer in range(model.cfg.n_layers)]")), "each layer needs its own list"),
+            (
+                HOOKS,
+                HOOKS.replace("[head for of, head in heads if of == layer]", "[head for _, head in heads]").replace(
+                    "for layer in layers]", "for layer in range(model.cfg.n_layers)]"
+                ),
+            ),
+            "each layer needs its own list",
+        ),
         "late binding": (
-            (HOOKS, "hooks = []\n    for layer in layers:\n        mine = [head for of, head in heads if of == layer]\n"
-             "        def hook_function(z, hook):\n            z = z.clone()\n            z[:, :, mine] = 0\n            return z\n"
-             '        hooks.append((f"blocks.{layer}.attn.hook_z", hook_function))'), "last layer's list"),
+            (
+                HOOKS,
+                "hooks = []\n    for layer in layers:\n        mine = [head for of, head in heads if of == layer]\n"
+                "        def hook_function(z, hook):\n            z = z.clone()\n            z[:, :, mine] = 0\n            return z\n"
+                '        hooks.append((f"blocks.{layer}.attn.hook_z", hook_function))',
+            ),
+            "last layer's list",
+        ),
         "only the last layer": ((HOOKS, HOOKS + "\n    hooks = hooks[-1:]"), "Only the last layer's"),
         "only the first layer": ((HOOKS, HOOKS + "\n    hooks = hooks[:1]"), "Only the first layer's"),
         "the others removed": (
-            (HOOKS, HOOKS.replace("[head for of, head in heads if of == layer]",
-                                  "[h for h in range(model.cfg.n_heads) if (layer, h) not in heads]")), "these kept"),
+            (
+                HOOKS,
+                HOOKS.replace(
+                    "[head for of, head in heads if of == layer]",
+                    "[h for h in range(model.cfg.n_heads) if (layer, h) not in heads]",
+                ),
+            ),
+            "these kept",
+        ),
         "whole layers": ((SILENT, "z[:] = 0"), "Whole layers"),
         "last position only": ((SILENT, "z[:, -1, mine] = 0"), "are all positions set"),
         "second half only": ((SILENT, "z[:, period + 1 :, mine] = 0"), "second half only"),
         "BOS spared": ((SILENT, "z[:, 1:, mine] = 0"), "BOS's position"),
-        "mean instead of zero": ((SILENT, "z[:, :, mine] = z[:, :, mine].mean(dim=0, keepdim=True)"), "mean over the sequences"),
+        "mean instead of zero": (
+            (SILENT, "z[:, :, mine] = z[:, :, mine].mean(dim=0, keepdim=True)"),
+            "mean over the sequences",
+        ),
         "head on the position axis": ((SILENT, "z[:, mine] = 0"), "differs"),
         "head on the width axis": ((SILENT, "z[..., mine] = 0"), "differs"),
         "pattern hook": ((HOOKS, HOOKS.replace("hook_z", "hook_pattern")), ""),
         "whole sequence": (("losses[:, period + 1 :].mean()", "losses.mean()"), "whole sequence"),
         "first half": (("losses[:, period + 1 :].mean()", "losses[:, :period].mean()"), "first half's loss"),
         "boundary included": (("losses[:, period + 1 :].mean()", "losses[:, period:].mean()"), "can't be predicted"),
-        "one too late": (("losses[:, period + 1 :].mean()", "losses[:, period + 2 :].mean()"), "first predictable token"),
+        "one too late": (
+            ("losses[:, period + 1 :].mean()", "losses[:, period + 2 :].mean()"),
+            "first predictable token",
+        ),
         "sum": (("losses[:, period + 1 :].mean()", "losses[:, period + 1 :].sum()"), "This is a sum"),
         "loss of an untouched run": (
-            ("logits = model.run_with_hooks(tokens, fwd_hooks=hooks)", "logits = model(tokens)"), "Nothing was removed"),
+            ("logits = model.run_with_hooks(tokens, fwd_hooks=hooks)", "logits = model(tokens)"),
+            "Nothing was removed",
+        ),
         "hooks left behind": (
-            ("logits = model.run_with_hooks(tokens, fwd_hooks=hooks)",
-             "for name, function in hooks:\n        model.hook_dict[name].add_hook(function)\n    logits = model(tokens)"), "take them off again"),
+            (
+                "logits = model.run_with_hooks(tokens, fwd_hooks=hooks)",
+                "for name, function in hooks:\n        model.hook_dict[name].add_hook(function)\n    logits = model(tokens)",
+            ),
+            "take them off again",
+        ),
     },
     "ex5-k-composition": {
         "Q-composition": (("W_K @ W_Q.T", "W_Q @ W_K.T"), "Q-composition"),
         "wrong order": (("(writes @ looks).norm()", "(looks @ writes).norm()"), "wrong way round"),
-        "query side of the wrong order": (("(writes @ looks).norm()", "(looks.T @ writes).norm()"), "has to be transposed"),
+        "query side of the wrong order": (
+            ("(writes @ looks).norm()", "(looks.T @ writes).norm()"),
+            "has to be transposed",
+        ),
         "not normalised": ((COMPOSITION, "return (writes @ looks).norm().item()"), "Not normalised"),
         "one norm": ((COMPOSITION, "return ((writes @ looks).norm() / writes.norm()).item()"), "one of the two norms"),
-        "the other norm": ((COMPOSITION, "return ((writes @ looks).norm() / looks.norm()).item()"), "earlier head's is missing"),
+        "the other norm": (
+            (COMPOSITION, "return ((writes @ looks).norm() / looks.norm()).item()"),
+            "earlier head's is missing",
+        ),
         "spectral norm": (
-            (COMPOSITION, "n = lambda m: torch.linalg.matrix_norm(m, 2)\n    return (n(writes @ looks) / (n(writes) * n(looks))).item()"), "spectral"),
+            (
+                COMPOSITION,
+                "n = lambda m: torch.linalg.matrix_norm(m, 2)\n    return (n(writes @ looks) / (n(writes) * n(looks))).item()",
+            ),
+            "spectral",
+        ),
         "squared": (("(writes @ looks).norm() /", "(writes @ looks).norm() ** 2 /"), "squared"),
         "absolute sums": (
-            (COMPOSITION, "n = lambda m: m.abs().sum()\n    return (n(writes @ looks) / (n(writes) * n(looks))).item()"), "sums of absolute values"),
+            (
+                COMPOSITION,
+                "n = lambda m: m.abs().sum()\n    return (n(writes @ looks) / (n(writes) * n(looks))).item()",
+            ),
+            "sums of absolute values",
+        ),
         "without W_Q": (("W_K @ W_Q.T", "W_K"), "W_Q is left out"),
         "without W_V": (("W_V @ W_O", "W_O"), "W_V is left out"),
         "four norms": (
-            ("(writes.norm() * looks.norm())", "(W_V.norm() * W_O.norm() * W_Q.norm() * W_K.norm())"), "four single matrices"),
+            ("(writes.norm() * looks.norm())", "(W_V.norm() * W_O.norm() * W_Q.norm() * W_K.norm())"),
+            "four single matrices",
+        ),
         "V-composition with W_Q": (("W_K @ W_Q.T", "W_Q @ W_Q.T"), "differs"),
     },
     "ex6-keys-without": {
         "taken away after the norm, normed": (
-            (STREAM, 'norm = model.blocks[layer].ln1\n    stream = norm(cache[f"blocks.{layer}.hook_resid_pre"]) - norm(written)'), "normed output was taken away"),
-        "a part of b_O": ((STREAM, STREAM.replace("- written", "- written - model.blocks[sender_layer].attn.b_O / model.cfg.n_heads")), "A part of b_O"),
+            (
+                STREAM,
+                'norm = model.blocks[layer].ln1\n    stream = norm(cache[f"blocks.{layer}.hook_resid_pre"]) - norm(written)',
+            ),
+            "normed output was taken away",
+        ),
+        "a part of b_O": (
+            (
+                STREAM,
+                STREAM.replace("- written", "- written - model.blocks[sender_layer].attn.b_O / model.cfg.n_heads"),
+            ),
+            "A part of b_O",
+        ),
         "nothing taken away": ((STREAM, STREAM.replace(" - written", "")), "nothing was taken away"),
         "queries": ((KEYS, "return stream @ attn.W_Q[head] + attn.b_Q[head]"), "These are queries"),
         "values": ((KEYS, "return stream @ attn.W_V[head] + attn.b_V[head]"), "These are values"),
         "no bias": ((KEYS, "return stream @ attn.W_K[head]"), "b_K is missing"),
         "no norm": ((STREAM, 'stream = cache[f"blocks.{layer}.hook_resid_pre"] - written'), "norm is missing"),
-        "after the norm": ((STREAM, 'stream = model.blocks[layer].ln1(cache[f"blocks.{layer}.hook_resid_pre"]) - written'), "after the norm"),
+        "after the norm": (
+            (STREAM, 'stream = model.blocks[layer].ln1(cache[f"blocks.{layer}.hook_resid_pre"]) - written'),
+            "after the norm",
+        ),
         "added": ((STREAM, STREAM.replace("- written", "+ written")), "added and not taken away"),
         "whole layer": (
-            ("written = z @", 'written = (cache[f"blocks.{sender_layer}.attn.hook_z"] '
-             "[..., None, :] @ model.blocks[sender_layer].attn.W_O).sum(dim=(2, 3)) if True else z @"), "whole layer of the sender"),
+            (
+                "written = z @",
+                'written = (cache[f"blocks.{sender_layer}.attn.hook_z"] '
+                "[..., None, :] @ model.blocks[sender_layer].attn.W_O).sum(dim=(2, 3)) if True else z @",
+            ),
+            "whole layer of the sender",
+        ),
         "sender alone": ((STREAM, "stream = model.blocks[layer].ln1(written)"), "sender's output alone"),
         "sender's number for the keys": ((KEYS, KEYS.replace("[head]", "[sender_head]")), "sender's number was used"),
         "receiver's number for the sender": (
-            ("sender_layer, sender_head = sender\n", "sender_layer, sender_head = sender[0], receiver[1]\n"), "receiver's number was used"),
-        "sender's layer": ((STREAM, STREAM.replace('f"blocks.{layer}.hook_resid_pre"', 'f"blocks.{sender_layer}.hook_resid_pre"')),
-                           "stream of the sender's layer"),
+            ("sender_layer, sender_head = sender\n", "sender_layer, sender_head = sender[0], receiver[1]\n"),
+            "receiver's number was used",
+        ),
+        "sender's layer": (
+            (STREAM, STREAM.replace('f"blocks.{layer}.hook_resid_pre"', 'f"blocks.{sender_layer}.hook_resid_pre"')),
+            "stream of the sender's layer",
+        ),
         "changes the cache": (
-            (STREAM, 'cache[f"blocks.{layer}.hook_resid_pre"].sub_(written)\n'
-             '    stream = model.blocks[layer].ln1(cache[f"blocks.{layer}.hook_resid_pre"])'), "changed its input"),
+            (
+                STREAM,
+                'cache[f"blocks.{layer}.hook_resid_pre"].sub_(written)\n'
+                '    stream = model.blocks[layer].ln1(cache[f"blocks.{layer}.hook_resid_pre"])',
+            ),
+            "changed its input",
+        ),
         "norm of the old stream": (
-            (STREAM, 'old = cache[f"blocks.{layer}.hook_resid_pre"]\n    old = old - old.mean(dim=-1, keepdim=True)\n'
-             "    less = written - written.mean(dim=-1, keepdim=True)\n"
-             "    stream = (old - less) / (old.pow(2).mean(dim=-1, keepdim=True) + model.cfg.eps).sqrt()"), "scale of the whole stream"),
+            (
+                STREAM,
+                'old = cache[f"blocks.{layer}.hook_resid_pre"]\n    old = old - old.mean(dim=-1, keepdim=True)\n'
+                "    less = written - written.mean(dim=-1, keepdim=True)\n"
+                "    stream = (old - less) / (old.pow(2).mean(dim=-1, keepdim=True) + model.cfg.eps).sqrt()",
+            ),
+            "scale of the whole stream",
+        ),
     },
     "ex7-offset-p-values": {
         "mean of the sequences' p-values": (
-            (P_VALUES, "return torch.stack([offset_p_values(each[None], period) for each in pattern]).mean(dim=0) if len(pattern) > 1 else "
-             + P_VALUES.removeprefix("return ")), "Average the weights over the sequences first"),
+            (
+                P_VALUES,
+                "return torch.stack([offset_p_values(each[None], period) for each in pattern]).mean(dim=0) if len(pattern) > 1 else "
+                + P_VALUES.removeprefix("return "),
+            ),
+            "Average the weights over the sequences first",
+        ),
         "right offset not counted": ((P_VALUES, P_VALUES.replace(">=", ">")), "AT LEAST"),
         "a count": ((P_VALUES, "return (means >= means[period - 1]).float().sum(dim=0)"), "This is a count"),
-        "divided by period": ((P_VALUES, "return (means >= means[period - 1]).float().sum(dim=0) / period"), "Divided by period"),
+        "divided by period": (
+            (P_VALUES, "return (means >= means[period - 1]).float().sum(dim=0) / period"),
+            "Divided by period",
+        ),
         "wrong way round": ((P_VALUES, P_VALUES.replace(">=", "<=")), "wrong way round"),
         "duplicate offset": ((P_VALUES, P_VALUES.replace("period - 1", "period")), "duplicate token"),
         "offset too small": ((P_VALUES, P_VALUES.replace("period - 1", "period - 2")), "one too small"),
-        "offset 0 missing": ((P_VALUES, "return (means[1:] >= means[period - 1]).float().mean(dim=0)"), "Offset 0 is missing"),
+        "offset 0 missing": (
+            (P_VALUES, "return (means[1:] >= means[period - 1]).float().mean(dim=0)"),
+            "Offset 0 is missing",
+        ),
         "offset period missing": (("range(period + 1)]", "range(period)]"), "Offset `period` is missing"),
         "BOS": ((SECOND, SECOND.replace("arange(period + 1", "arange(period")), "Off by one through BOS"),
-        "last position missing": ((SECOND, SECOND.replace("2 * period + 1)", "2 * period)")), "last position is missing"),
+        "last position missing": (
+            (SECOND, SECOND.replace("2 * period + 1)", "2 * period)")),
+            "last position is missing",
+        ),
         "rows and columns exchanged": (("queries, queries - offset]", "queries - offset, queries]"), "exchanged"),
         "first sequence": (("pattern[:, :, queries", "pattern[:1, :, queries"), "Only the first sequence"),
         "scores": ((P_VALUES, "return means[period - 1]"), "These are the scores"),

@@ -26,14 +26,20 @@ LOWEST = "return int(cosines.sum(dim=1).argmin())"
 
 WRONG = {
     "ex1-dimensionality": {
-        "both normalised": ((SHARES, SHARES.replace("unit.T @ W", "unit.T @ unit")), "other columns are normalised too"),
+        "both normalised": (
+            (SHARES, SHARES.replace("unit.T @ W", "unit.T @ unit")),
+            "other columns are normalised too",
+        ),
         "none normalised": ((SHARES, SHARES.replace("unit.T @ W", "W.T @ W")), "No column is normalised"),
         "length not squared": ((SHARES, SHARES.replace("norms.square()", "norms")), "numerator is not squared"),
         "products not squared": ((SHARES, SHARES.replace(".square().sum(", ".sum(")), "dot products are not squared"),
         "absolute products": ((SHARES, SHARES.replace("W).square()", "W).abs()")), "Absolute dot products"),
         "sum over i": ((SHARES, SHARES.replace("sum(dim=1)", "sum(dim=0)")), "the other way round"),
         "without itself": (
-            (SHARES, "overlaps = (unit.T @ W).square().fill_diagonal_(0)\n    return norms.square() / overlaps.sum(dim=1).clamp(min=1e-12)"),
+            (
+                SHARES,
+                "overlaps = (unit.T @ W).square().fill_diagonal_(0)\n    return norms.square() / overlaps.sum(dim=1).clamp(min=1e-12)",
+            ),
             "itself is left out",
         ),
         "squared length": ((SHARES, "return norms.square()"), "squared length; divide"),
@@ -46,7 +52,10 @@ WRONG = {
     },
     "ex2-neuron": {
         "with BOS": ((PAIRS, PAIRS.removesuffix("[1:]")), "BOS is in the list"),
-        "BOS shifts the activations": ((PAIRS, "return list(zip(model.to_str_tokens(text)[1:], values.tolist()))"), "token before"),
+        "BOS shifts the activations": (
+            (PAIRS, "return list(zip(model.to_str_tokens(text)[1:], values.tolist()))"),
+            "token before",
+        ),
         "shifts, all tokens kept": ((VALUES, VALUES + "\n    values = values.roll(1)"), "token before"),
         "before the ReLU": ((HOOK, HOOK.replace("post", "pre")), "before the ReLU"),
         "the model without BOS": (
@@ -59,7 +68,11 @@ WRONG = {
         ),
         "next neuron": ((VALUES, VALUES.replace(", neuron]", ", (neuron + 1) % model.cfg.d_mlp]")), "next neuron"),
         "what the MLP writes": (
-            (VALUES, 'name = f"blocks.{layer}.hook_mlp_out"\n    ' + VALUES.replace(", neuron]", ", neuron % model.cfg.d_model]")),
+            (
+                VALUES,
+                'name = f"blocks.{layer}.hook_mlp_out"\n    '
+                + VALUES.replace(", neuron]", ", neuron % model.cfg.d_model]"),
+            ),
             "writes to the residual stream",
         ),
         "without the last token": ((PAIRS, PAIRS.replace("[1:]", "[1:-1]")), "pairs; the text has"),
@@ -67,9 +80,17 @@ WRONG = {
         "tensors": ((PAIRS, PAIRS.replace("values.tolist()", "values")), "use .item() or .tolist()"),
         "a tensor alone": ((PAIRS, "return values[1:]"), "list of pairs"),
         "layer ignored": ((HOOK, 'name = "blocks.0.mlp.hook_post"'), "`layer` is not used"),
-        "exchanged pairs": ((PAIRS, "return [(value, token) for token, value in zip(model.to_str_tokens(text), values.tolist())][1:]"), "the second the activation"),
-        "stripped tokens": ((PAIRS, "return [(token.strip(), value) for token, value in zip(model.to_str_tokens(text), values.tolist())][1:]"),
-                            "not those of the text"),
+        "exchanged pairs": (
+            (PAIRS, "return [(value, token) for token, value in zip(model.to_str_tokens(text), values.tolist())][1:]"),
+            "the second the activation",
+        ),
+        "stripped tokens": (
+            (
+                PAIRS,
+                "return [(token.strip(), value) for token, value in zip(model.to_str_tokens(text), values.tolist())][1:]",
+            ),
+            "not those of the text",
+        ),
     },
     "ex3-parallel": {
         "the parallel part": ((LEFT, "return along * W_dec"), "parallel part itself"),
@@ -83,7 +104,10 @@ WRONG = {
         "unchanged": ((LEFT, "return gradient"), "unchanged"),
         "all rows": ((LEFT, "return gradient - (gradient @ W_dec.T) @ W_dec"), "directions of all rows"),
         "by the gradient's length": (
-            (LEFT, "norms = gradient.norm(dim=1, keepdim=True)\n    unit = gradient / norms\n    return norms * (unit - (unit * W_dec).sum(dim=1, keepdim=True) * W_dec)"),
+            (
+                LEFT,
+                "norms = gradient.norm(dim=1, keepdim=True)\n    unit = gradient / norms\n    return norms * (unit - (unit * W_dec).sum(dim=1, keepdim=True) * W_dec)",
+            ),
             "contains NaN",
         ),
         "in place": ((LEFT, "return gradient.sub_(along * W_dec)"), "changed its input"),
@@ -91,17 +115,25 @@ WRONG = {
     "ex4-revive": {
         "in place": ((CLONES, "pass"), "changed its input"),
         "decoder not normalised": ((DECODER, "W_dec[dead] = chosen"), "do not have length 1"),
-        "decoder scaled": ((DECODER, "W_dec[dead] = 0.2 * W_enc[:, ~dead].norm(dim=0).mean() * directions"), "that is for the encoder"),
+        "decoder scaled": (
+            (DECODER, "W_dec[dead] = 0.2 * W_enc[:, ~dead].norm(dim=0).mean() * directions"),
+            "that is for the encoder",
+        ),
         "decoder forgotten": ((DECODER, "pass"), "W_dec has not changed"),
-        "alive instead of dead": (
-            (DECODER, "W_dec[~dead] = directions[0]"), "rows of the wrong latents"),
+        "alive instead of dead": ((DECODER, "W_dec[~dead] = directions[0]"), "rows of the wrong latents"),
         "no factor": ((ENCODER, ENCODER.replace("0.2 * ", "")), "factor 0.2 is missing"),
         "length 0.2": ((ENCODER, "W_enc[:, dead] = 0.2 * directions.T"), "0.2"),
         "mean of all": ((ENCODER, ENCODER.replace("W_enc[:, ~dead].norm", "W_enc.norm")), "includes the dead"),
         "mean of the dead": ((ENCODER, ENCODER.replace("~dead", "dead")), "that of the dead latents"),
         "rows of the encoder": ((ENCODER, ENCODER.replace("norm(dim=0)", "norm(dim=1)")), "that of W_enc's rows"),
-        "norm of the matrix": ((ENCODER, ENCODER.replace("norm(dim=0).mean()", "norm()")), "One norm of the whole matrix"),
-        "mean column": ((ENCODER, ENCODER.replace("norm(dim=0).mean()", "mean(dim=1).norm()")), "length of the mean column"),
+        "norm of the matrix": (
+            (ENCODER, ENCODER.replace("norm(dim=0).mean()", "norm()")),
+            "One norm of the whole matrix",
+        ),
+        "mean column": (
+            (ENCODER, ENCODER.replace("norm(dim=0).mean()", "mean(dim=1).norm()")),
+            "length of the mean column",
+        ),
         "not scaled": ((ENCODER, "W_enc[:, dead] = chosen.T"), "not scaled"),
         "own lengths": ((ENCODER, ENCODER.replace("directions", "chosen")), "own lengths"),
         "encoder forgotten": ((ENCODER, "pass"), "W_enc has not changed"),
@@ -110,39 +142,75 @@ WRONG = {
         "other biases": ((BIAS, "b_enc[~dead] = 0"), "that are alive"),
         "only the new rows": (("return W_enc, b_enc, W_dec", "return W_enc, b_enc, directions"), "whole tensors"),
         "a number for the bias": (("return W_enc, b_enc, W_dec", "return W_enc, 0.0, W_dec"), "Return three tensors"),
-        "all rows normalised": ((DECODER, "W_dec[dead] = directions\n    W_dec = W_dec / W_dec.norm(dim=1, keepdim=True)"), "living stay"),
+        "all rows normalised": (
+            (DECODER, "W_dec[dead] = directions\n    W_dec = W_dec / W_dec.norm(dim=1, keepdim=True)"),
+            "living stay",
+        ),
         "unit columns": ((ENCODER, "W_enc[:, dead] = directions.T"), "have length 1"),
         "two tensors": (("return W_enc, b_enc, W_dec", "return W_enc, W_dec"), "Return three tensors"),
         "other order": (("return W_enc, b_enc, W_dec", "return W_dec, b_enc, W_enc"), "in this order"),
     },
     "ex5-specificity": {
-        "zeros in the first bin": ((NUMBER, NUMBER + "\n    number = number.clamp(min=0)"), "first bin; leave them out"),
-        "share of the named": ((BY_BIN, "return torch.stack([(named & (number == i)).sum() / named.sum() for i in range(n_bins)])"), "share of the named"),
+        "zeros in the first bin": (
+            (NUMBER, NUMBER + "\n    number = number.clamp(min=0)"),
+            "first bin; leave them out",
+        ),
+        "share of the named": (
+            (BY_BIN, "return torch.stack([(named & (number == i)).sum() / named.sum() for i in range(n_bins)])"),
+            "share of the named",
+        ),
         "share of the active": (
-            (BY_BIN, "return torch.stack([(named & (number == i)).sum() / (values > 0).sum() if (number == i).any() else torch.tensor(float('nan')) for i in range(n_bins)])"),
+            (
+                BY_BIN,
+                "return torch.stack([(named & (number == i)).sum() / (values > 0).sum() if (number == i).any() else torch.tensor(float('nan')) for i in range(n_bins)])",
+            ),
             "of all active tokens",
         ),
-        "counts": ((BY_BIN, "return torch.stack([named[number == i].float().sum() if (number == i).any() else torch.tensor(float('nan')) for i in range(n_bins)])"), "numbers of tokens"),
+        "counts": (
+            (
+                BY_BIN,
+                "return torch.stack([named[number == i].float().sum() if (number == i).any() else torch.tensor(float('nan')) for i in range(n_bins)])",
+            ),
+            "numbers of tokens",
+        ),
         "not named": ((BY_BIN, BY_BIN.replace("named[", "(~named)[")), "not named"),
         "reversed": ((BY_BIN, BY_BIN.replace("range(n_bins)", "reversed(range(n_bins))")), "opposite order"),
         "quantiles": (
-            (NUMBER, "edges = values[values > 0].quantile(torch.linspace(0, 1, n_bins + 1))\n    number = torch.bucketize(values, edges[1:-1])\n"
-                     "    number = torch.where(values > 0, number, -1)"),
+            (
+                NUMBER,
+                "edges = values[values > 0].quantile(torch.linspace(0, 1, n_bins + 1))\n    number = torch.bucketize(values, edges[1:-1])\n"
+                "    number = torch.where(values > 0, number, -1)",
+            ),
             "equally wide",
         ),
         "no upper edge": ((BY_BIN, BY_BIN.replace("number == i", "number >= i")), "upper edge too"),
-        "lower edges": ((NUMBER, "number = (values / values.max() * n_bins).floor()\n    number = torch.where(values > 0, number, -1)"), "lower edge here"),
+        "lower edges": (
+            (
+                NUMBER,
+                "number = (values / values.max() * n_bins).floor()\n    number = torch.where(values > 0, number, -1)",
+            ),
+            "lower edge here",
+        ),
         "lower edges, clamped": (
-            (NUMBER, "number = (values / values.max() * n_bins).long().clamp(max=n_bins - 1)\n    number = torch.where(values > 0, number, -1)"),
+            (
+                NUMBER,
+                "number = (values / values.max() * n_bins).long().clamp(max=n_bins - 1)\n    number = torch.where(values > 0, number, -1)",
+            ),
             "lower edge here",
         ),
         "bins from the smallest": (
-            (NUMBER, "least = values[values > 0].min()\n    number = ((values - least) / (values.max() - least) * n_bins).ceil() - 1\n"
-                     "    number = torch.where(values > 0, number.clamp(min=0), -1)"),
+            (
+                NUMBER,
+                "least = values[values > 0].min()\n    number = ((values - least) / (values.max() - least) * n_bins).ceil() - 1\n"
+                "    number = torch.where(values > 0, number.clamp(min=0), -1)",
+            ),
             "begins at zero",
         ),
         "lower edges, zeros too": ((NUMBER, "number = (values / values.max() * n_bins).floor()"), "zero is in no bin"),
-        "range from the minimum": ((NUMBER, "number = ((values - values.min()) / (values.max() - values.min()) * n_bins).ceil() - 1"), ""),
+        "range from the minimum": (
+            (NUMBER, "number = ((values - values.min()) / (values.max() - values.min()) * n_bins).ceil() - 1"),
+            "",
+        ),
         "a constant in the maximum": ((NUMBER, NUMBER.replace("values.max()", "(values.max() + 1e-3)")), ""),
         "the first is left out of the maximum": ((NUMBER, NUMBER.replace("values.max()", "values[1:].max()")), ""),
         "squeezed": ((BY_BIN, BY_BIN + ".squeeze()"), "one for each bin"),
@@ -155,13 +223,22 @@ WRONG = {
         "dot products with itself": ((COSINES, "cosines = vectors @ vectors.T"), "diagonal out"),
         "columns normalised": ((ROWS, "unit = vectors / vectors.norm(dim=0)"), "Columns are normalised"),
         "distance": ((LOWEST, "return int(torch.cdist(vectors, vectors).sum(dim=1).argmax())"), "by distance"),
-        "distance from the mean": ((LOWEST, "return int((vectors - vectors.mean(dim=0)).norm(dim=1).argmax())"), "farthest from the"),
+        "distance from the mean": (
+            (LOWEST, "return int((vectors - vectors.mean(dim=0)).norm(dim=1).argmax())"),
+            "farthest from the",
+        ),
         "lowest single": ((LOWEST, "return int(cosines.fill_diagonal_(2).amin(dim=1).argmin())"), "lowest single"),
-        "nearest neighbour": ((LOWEST, "return int(cosines.fill_diagonal_(-2).amax(dim=1).argmin())"), "nearest neighbour"),
+        "nearest neighbour": (
+            (LOWEST, "return int(cosines.fill_diagonal_(-2).amax(dim=1).argmin())"),
+            "nearest neighbour",
+        ),
         "all numbers": ((LOWEST, "return cosines.sum(dim=1)"), "an integer"),
         "first": ((LOWEST, "return 0"), "rows chosen are wrong"),
         "absolute cosines": ((COSINES, "cosines = (unit @ unit.T).abs().fill_diagonal_(0)"), "Absolute cosines"),
-        "lengths clamped": ((ROWS, "unit = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=0.5)"), "rows chosen are wrong"),
+        "lengths clamped": (
+            (ROWS, "unit = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=0.5)"),
+            "rows chosen are wrong",
+        ),
         "counted from one": ((LOWEST, LOWEST + " + 1"), "counted from 1"),
     },
 }

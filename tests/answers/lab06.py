@@ -25,12 +25,18 @@ WRONG = {
         "silu on up": ((HIDDEN, "hidden = (x @ W_gate) * torch.nn.functional.silu(x @ W_up)"), "wrong factor"),
         "silu on both": ((HIDDEN, HIDDEN.replace("(x @ W_up)", "torch.nn.functional.silu(x @ W_up)")), "Both factors"),
         "no silu": ((HIDDEN, "hidden = (x @ W_gate) * (x @ W_up)"), "does not go through SiLU"),
-        "silu of the product": ((HIDDEN, "hidden = torch.nn.functional.silu((x @ W_gate) * (x @ W_up))"), "SiLU of the product"),
+        "silu of the product": (
+            (HIDDEN, "hidden = torch.nn.functional.silu((x @ W_gate) * (x @ W_up))"),
+            "SiLU of the product",
+        ),
         "added": ((HIDDEN, HIDDEN.replace(" * ", " + ")), "is added"),
         "sigmoid": ((HIDDEN, "hidden = (x @ W_gate).sigmoid() * (x @ W_up)"), "sigmoid of the gate"),
         "relu": ((HIDDEN, HIDDEN.replace("silu", "relu")), "ReLU in the place"),
         "gelu": ((HIDDEN, HIDDEN.replace("silu", "gelu")), "GELU in the place"),
-        "gelu by tanh": ((HIDDEN, "hidden = torch.nn.functional.gelu(x @ W_gate, approximate='tanh') * (x @ W_up)"), "by an approximation"),
+        "gelu by tanh": (
+            (HIDDEN, "hidden = torch.nn.functional.gelu(x @ W_gate, approximate='tanh') * (x @ W_up)"),
+            "by an approximation",
+        ),
         "no up": ((HIDDEN, "hidden = torch.nn.functional.silu(x @ W_gate)"), "up is missing"),
         "exchanged": ((OUT, "return hidden @ W_down, hidden"), "exchanged"),
         "residual added": ((OUT, "return hidden, x + hidden @ W_down"), "residual stream"),
@@ -52,14 +58,32 @@ WRONG = {
     "ex3-content": {
         "first message": ((INSIDE, INSIDE.replace("in spans)", "in spans[:1])")), "Only the first"),
         "last message": ((INSIDE, INSIDE.replace("in spans)", "in spans[-1:])")), "Only the last"),
-        "begins inside": ((INSIDE, INSIDE.replace("begin <= first < last <= end", "begin <= first < end and first < last")), "end after it"),
-        "ends inside": ((INSIDE, INSIDE.replace("begin <= first < last <= end", "begin < last <= end and first < last")), "begin before it"),
-        "touches": ((INSIDE, INSIDE.replace("begin <= first < last <= end", "first < end and last > begin and first < last")), "only touch"),
+        "begins inside": (
+            (INSIDE, INSIDE.replace("begin <= first < last <= end", "begin <= first < end and first < last")),
+            "end after it",
+        ),
+        "ends inside": (
+            (INSIDE, INSIDE.replace("begin <= first < last <= end", "begin < last <= end and first < last")),
+            "begin before it",
+        ),
+        "touches": (
+            (INSIDE, INSIDE.replace("begin <= first < last <= end", "first < end and last > begin and first < last")),
+            "only touch",
+        ),
         "empty tokens": ((INSIDE, INSIDE.replace("first < last", "first <= last")), "Empty tokens"),
-        "without the first token": ((INSIDE, INSIDE.replace("begin <= first", "begin < first")), "first token is left out"),
+        "without the first token": (
+            (INSIDE, INSIDE.replace("begin <= first", "begin < first")),
+            "first token is left out",
+        ),
         "without the last token": ((INSIDE, INSIDE.replace("last <= end", "last < end")), "last token is left out"),
         "template": ((INSIDE, INSIDE.replace("any(", "not any(")), "mask of the template"),
-        "numbers": ((INSIDE, "return [i for i, (first, last) in enumerate(offsets) if any(begin <= first < last <= end for begin, end in spans)]"), "True or False"),
+        "numbers": (
+            (
+                INSIDE,
+                "return [i for i, (first, last) in enumerate(offsets) if any(begin <= first < last <= end for begin, end in spans)]",
+            ),
+            "True or False",
+        ),
         "all spans at once": ((INSIDE, INSIDE.replace("any(", "all(")), "should be"),
         "every second message": ((INSIDE, INSIDE.replace("in spans)", "in spans[::2])")), "every second"),
         "every other message": ((INSIDE, INSIDE.replace("in spans)", "in spans[1::2])")), "the first is left out"),
@@ -71,11 +95,20 @@ WRONG = {
             "ends in another",
         ),
         "begins in one, ends in any": (
-            (INSIDE, "return [f < l and any(b <= f < e for b, e in spans) and any(b < l <= e for b, e in spans) for f, l in offsets]"),
+            (
+                INSIDE,
+                "return [f < l and any(b <= f < e for b, e in spans) and any(b < l <= e for b, e in spans) for f, l in offsets]",
+            ),
             "ends in another",
         ),
-        "begins inside, empty ones too": ((INSIDE, INSIDE.replace("begin <= first < last <= end", "begin <= first < end")), "end after it"),
-        "last character left out": ((INSIDE, INSIDE.replace("begin <= first < last <= end", "begin <= first and last < end")), "last token is left out"),
+        "begins inside, empty ones too": (
+            (INSIDE, INSIDE.replace("begin <= first < last <= end", "begin <= first < end")),
+            "end after it",
+        ),
+        "last character left out": (
+            (INSIDE, INSIDE.replace("begin <= first < last <= end", "begin <= first and last < end")),
+            "last token is left out",
+        ),
     },
     "ex4-moments": {
         "mean of means": (
@@ -91,10 +124,19 @@ WRONG = {
         ),
         "batches counted": ((COUNT, "count += 1"), "number of batches"),
         "mean squared length": ((VARIANCE, "return mean, squares / count"), "mean squared length"),
-        "per dimension": ((VARIANCE, "return mean, (squares / count - mean.square().sum().item()) / len(mean)"), "over the dimensions"),
-        "root": ((VARIANCE, "return mean, (squares / count - mean.square().sum().item()) ** 0.5"), "standard deviation"),
+        "per dimension": (
+            (VARIANCE, "return mean, (squares / count - mean.square().sum().item()) / len(mean)"),
+            "over the dimensions",
+        ),
+        "root": (
+            (VARIANCE, "return mean, (squares / count - mean.square().sum().item()) ** 0.5"),
+            "standard deviation",
+        ),
         "not divided": ((VARIANCE, "return mean, squares - count * mean.square().sum().item()"), "not divided"),
-        "one less": ((VARIANCE, "return mean, (squares - count * mean.square().sum().item()) / (count - 1)"), "not by one less"),
+        "one less": (
+            (VARIANCE, "return mean, (squares - count * mean.square().sum().item()) / (count - 1)"),
+            "not by one less",
+        ),
         "single precision": ((DOUBLE, "pass"), "double precision"),
         "single precision, then double": (
             "def stream_moments(batches):\n"
@@ -139,23 +181,41 @@ WRONG = {
     },
     "ex5-permutation": {
         "one-sided": ((DIFFERENCE, DIFFERENCE.replace(".abs()", "")), "One-sided"),
-        "the other side": ((DIFFERENCE, "return shuffled[n_a:].mean(dim=0) - shuffled[:n_a].mean(dim=0)"), "the other way"),
+        "the other side": (
+            (DIFFERENCE, "return shuffled[n_a:].mean(dim=0) - shuffled[:n_a].mean(dim=0)"),
+            "the other way",
+        ),
         "actual not counted": ((P_VALUES, "return reached / len(orders)"), "actual order is not counted"),
         "strictly": ((REACHED, REACHED.replace(">= actual - 1e-6", "> actual + 1e-6")), "use >="),
         "sums": ((DIFFERENCE, DIFFERENCE.replace("mean", "sum")), "Sums are compared"),
         "no allowance": ((REACHED, REACHED.replace(" - 1e-6", "")), "Rounding"),
-        "strictly, without allowance": ((REACHED, REACHED.replace(">= actual - 1e-6", "> actual")), "allow for rounding"),
+        "strictly, without allowance": (
+            (REACHED, REACHED.replace(">= actual - 1e-6", "> actual")),
+            "allow for rounding",
+        ),
         "smaller ones": ((REACHED, REACHED.replace(">= actual - 1e-6", "<= actual + 1e-6")), "smaller difference"),
         "one below only": ((P_VALUES, "return reached / (1 + len(orders))"), "not above"),
         "average": ((DIFFERENCE, DIFFERENCE + ".mean().expand(shuffled.shape[1])"), "pooled"),
         "first n_b": ((DIFFERENCE, DIFFERENCE.replace("n_a", "len(rates_b)")), "should be n_a"),
         "inverted": ((REACHED, REACHED.replace("difference(order)", "difference(order.argsort())")), "inverted"),
-        "different orders once": ((REACHED, REACHED.replace("for order in orders)", "for order in orders.unique(dim=0))")), "differs"),
+        "different orders once": (
+            (REACHED, REACHED.replace("for order in orders)", "for order in orders.unique(dim=0))")),
+            "differs",
+        ),
         "complement": ((P_VALUES, "return 1 - (1 + reached) / (1 + len(orders))"), "1 minus"),
-        "medians": ((DIFFERENCE, "return (shuffled[:n_a].median(dim=0).values - shuffled[n_a:].median(dim=0).values).abs()"), "Medians"),
+        "medians": (
+            (DIFFERENCE, "return (shuffled[:n_a].median(dim=0).values - shuffled[n_a:].median(dim=0).values).abs()"),
+            "Medians",
+        ),
         "one above only": ((P_VALUES, "return (1 + reached) / len(orders)"), "not below"),
         "largest of all": ((DIFFERENCE, DIFFERENCE + ".max().expand(shuffled.shape[1])"), "pooled"),
-        "orders of its own": ((REACHED, "reached = sum((difference(torch.randperm(len(together))) >= actual - 1e-6).float() for order in orders)"), "second time"),
+        "orders of its own": (
+            (
+                REACHED,
+                "reached = sum((difference(torch.randperm(len(together))) >= actual - 1e-6).float() for order in orders)",
+            ),
+            "second time",
+        ),
     },
 }
 
