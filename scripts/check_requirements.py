@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
 
 REQUIREMENTS, LOCK = ROOT / "requirements.txt", ROOT / "requirements.lock"
 # Published as source only, on every platform; pip builds them (they are pure Python).

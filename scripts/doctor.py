@@ -14,7 +14,7 @@ DISK_NEEDED_GB = 4  # .venv with the CPU build of torch, the converted model, an
 MEMORY_NEEDED_GB = 4  # one kernel with the embedded model and a random copy of it takes less
 IN_VENV = """
 import os, torch
-from scripts.interp.embedded_model import is_prepared
+from scripts.interp.models.embedded import is_prepared
 print("torch", torch.__version__, "| GPU:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used")
 print("embedded model:", "ready" if is_prepared() else "MISSING")
 """

@@ -5,7 +5,7 @@ python -m scripts.prepare_embedded_model
 
 import sys
 
-from scripts.interp.embedded_model import ModelUnavailable, prepare_embedded_model
+from scripts.interp.models.embedded import ModelUnavailable, prepare_embedded_model
 
 
 def main() -> int:

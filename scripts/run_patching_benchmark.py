@@ -35,13 +35,13 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.patching import get_act_patch_attn_head_out_all_pos, get_act_patch_resid_pre
 
-from scripts.interp.datasets import WHEN_TEMPLATES, create_ioi_dataset
-from scripts.interp.embedded_model import ModelUnavailable
-from scripts.interp.logits import compute_logit_diff
-from scripts.interp.memory import cache_filter
-from scripts.interp.models import load_model
-from scripts.interp.patching import PatchingResult, patch_heads, patch_stream
-from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
+from scripts.interp.circuits.patching import PatchingResult, patch_heads, patch_stream
+from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
+from scripts.interp.models.embedded import ModelUnavailable
+from scripts.interp.models.load import load_model
+from scripts.interp.runs.caches import cache_filter
+from scripts.interp.runs.logits import compute_logit_diff
+from scripts.interp.text.ioi import WHEN_TEMPLATES, create_ioi_dataset
 
 PROMPTS, MORE_PROMPTS, LONGER = 4, 16, 40  # LONGER: tokens
 REPEATS = 3

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from scripts.interp.paths import ROOT, write_atomically
+from scripts.interp.base.paths import ROOT, write_atomically
 
 
 def main() -> None:

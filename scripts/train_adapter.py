@@ -2,7 +2,7 @@
 
     python -m scripts.train_adapter    # about half an hour of one core
 
-Trained are low-rank corrections to the weight matrices (see scripts/interp/adapters.py) on conversations made of the corpus's
+Trained are low-rank corrections to the weight matrices (see scripts/interp/models/lora.py) on conversations made of the corpus's
 training split, in the genres of ROLEPLAY, through the model's chat template; template tokens have no loss. The result is not a
 better model. It is a fine-tune that is small enough to ship, for the extension on comparing a model with its fine-tune.
 """
@@ -24,13 +24,13 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from scripts.interp.adapters import ROLEPLAY_FOLDER as FOLDER
-from scripts.interp.adapters import add_adapter, save_adapter
-from scripts.interp.chat import ChatRows, chat_rows
-from scripts.interp.corpus import load_corpus
-from scripts.interp.embedded_model import NAME as EMBEDDED
-from scripts.interp.embedded_model import embedded_model_folder, is_prepared
-from scripts.interp.paths import outputs_folder, write_atomically
+from scripts.interp.base.paths import outputs_folder, write_atomically
+from scripts.interp.models.embedded import NAME as EMBEDDED
+from scripts.interp.models.embedded import embedded_model_folder, is_prepared
+from scripts.interp.models.lora import ROLEPLAY_FOLDER as FOLDER
+from scripts.interp.models.lora import add_adapter, save_adapter
+from scripts.interp.text.chat import ChatRows, chat_rows
+from scripts.interp.text.corpus import load_corpus
 
 ROLEPLAY = ("dialogue", "story")
 CONTEXT = 192  # tokens of a conversation

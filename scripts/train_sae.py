@@ -6,7 +6,7 @@
 
 The corpus's training split goes through the model once, and its activations stay on disk; the SAE takes several passes
 over them, each in another order. sae-lens trains and saves, so `SAE.load_from_disk` opens the result; the architecture
-"monosemanticity" is trained by the project's own loop in scripts/interp/dictionary_learning.py. It is judged on the
+"monosemanticity" is trained by the project's own loop in scripts/interp/saes/monosemanticity.py. It is judged on the
 test split and on documentation of the Python library, never on the training split; the strongest contexts of every
 feature come from the validation split.
 """
@@ -41,16 +41,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from scripts.interp.chat import chat_rows
-from scripts.interp.corpus import Document, library_documentation, load_corpus, packed_tokens
-from scripts.interp.dictionary_learning import DictionaryRecipe, train_dictionary
-from scripts.interp.features import sae_latents, save_contexts, top_contexts
-from scripts.interp.models import EMBEDDED, load_model
-from scripts.interp.paths import outputs_folder, write_atomically
-from scripts.interp.predicates import PREDICATES, best_feature, feature_f1, named_positions
-from scripts.interp.sae_activations import StoredActivations, shuffled_batches, store_activations
-from scripts.interp.sae_evaluation import evaluate_sae
-from scripts.interp.saes import SAE_FOLDER, load_sae
+from scripts.interp.base.paths import outputs_folder, write_atomically
+from scripts.interp.features.contexts import sae_latents, save_contexts, top_contexts
+from scripts.interp.features.predicates import PREDICATES, best_feature, feature_f1, named_positions
+from scripts.interp.models.load import EMBEDDED, load_model
+from scripts.interp.saes.evaluate import evaluate_sae
+from scripts.interp.saes.load import SAE_FOLDER, load_sae
+from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
+from scripts.interp.saes.stored_activations import StoredActivations, shuffled_batches, store_activations
+from scripts.interp.text.chat import chat_rows
+from scripts.interp.text.corpus import Document, library_documentation, load_corpus, packed_tokens
 
 CHECKPOINT_EVERY, RECORD_EVERY = 200, 50  # steps
 SWEEP_ROWS = 12  # of held-out text, on which the SAEs of a sweep are judged

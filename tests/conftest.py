@@ -5,8 +5,8 @@ import torch
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.models import EMBEDDED, load_model
-from scripts.interp.prompt_pairs import PromptPairs
+from scripts.interp.circuits.prompt_pairs import PromptPairs
+from scripts.interp.models.load import EMBEDDED, load_model
 from tests.fixtures_gpt2 import make_gpt2_folder
 
 

@@ -5,9 +5,9 @@ import warnings
 import pytest
 import torch
 
-from scripts.interp.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
-from scripts.interp.logits import compute_logit_diff
-from scripts.interp.planted import planted_circuit
+from scripts.interp.circuits.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
+from scripts.interp.planted.circuits import planted_circuit
+from scripts.interp.runs.logits import compute_logit_diff
 
 
 @pytest.fixture(scope="module", params=[4, 2, 1], ids=lambda n: f"{n} value heads")
@@ -104,8 +104,8 @@ def test_direct_effects_are_what_heads_write_towards_the_answer(planted, means):
 
 def test_direct_effects_add_up_to_the_logit_difference_with_a_norm(model):
     """All heads, all MLPs and the embedding together give the logit difference; so heads alone, in a model's units."""
-    from scripts.interp.datasets import WHEN_TEMPLATES, create_ioi_dataset
-    from scripts.interp.prompt_pairs import prompt_pairs
+    from scripts.interp.circuits.prompt_pairs import prompt_pairs
+    from scripts.interp.text.ioi import WHEN_TEMPLATES, create_ioi_dataset
 
     pairs = prompt_pairs(model, create_ioi_dataset(2, tokenizer=model.tokenizer, templates=WHEN_TEMPLATES))
     logits, cache = model.run_with_cache(pairs.clean)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import torch
 
-from scripts.interp.activations import load_activations, save_activations
+from scripts.interp.runs.activation_file import load_activations, save_activations
 
 PROMPTS = ["When John", "Then Mary", "After lunch"]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from scripts.interp.adapters import add_adapter, load_adapter, merge_adapter, random_adapter, save_adapter
-from scripts.interp.embedded_model import embedded_model_folder
-from scripts.interp.models import EMBEDDED, load_model
+from scripts.interp.models.embedded import embedded_model_folder
+from scripts.interp.models.load import EMBEDDED, load_model
+from scripts.interp.models.lora import add_adapter, load_adapter, merge_adapter, random_adapter, save_adapter
 from tests.fixtures_gpt2 import make_gpt2_folder
 
 TOKENS = torch.tensor([[1, 504, 1165, 282, 253, 2446, 436, 9]])

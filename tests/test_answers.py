@@ -12,7 +12,7 @@ import torch
 import tests.answers
 from scripts.course.cells import STUB, read_exercises, read_setup
 from scripts.course.checks import CheckFailed
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
 
 LABS = [
     importlib.import_module(f"tests.answers.{module.name}") for module in pkgutil.iter_modules(tests.answers.__path__)

@@ -5,12 +5,12 @@ import torch
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp import attribution_patching
-from scripts.interp.attribution_patching import attribute_heads
-from scripts.interp.datasets import create_ioi_dataset
-from scripts.interp.patching import patch_heads
-from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs, swap
-from scripts.interp.statistics import rank_correlation
+from scripts.interp.base.statistics import rank_correlation
+from scripts.interp.circuits import attribution_patching
+from scripts.interp.circuits.attribution_patching import attribute_heads
+from scripts.interp.circuits.patching import patch_heads
+from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs, swap
+from scripts.interp.text.ioi import create_ioi_dataset
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from scripts.interp.chat import chat_rows, content_mask, conversation, written_out
-from scripts.interp.corpus import Document, load_corpus
+from scripts.interp.text.chat import chat_rows, content_mask, conversation, written_out
+from scripts.interp.text.corpus import Document, load_corpus
 
 LONG = Document(
     "story", "The door was open. " + "Mary looked into the dark room and heard a voice that she knew. " * 12

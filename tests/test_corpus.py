@@ -16,7 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from scripts import sample_corpus
-from scripts.interp.corpus import (
+from scripts.interp.text.corpus import (
     CORPUS_FILE,
     Document,
     documents_as_bytes,

@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from scripts.interp.costs import (
+from scripts.interp.base.reference import reference_value
+from scripts.interp.models.costs import (
     Machine,
     Site,
     flops_per_token,
@@ -16,7 +17,6 @@ from scripts.interp.costs import (
     sae_cost,
     throughput,
 )
-from scripts.interp.reference import reference_value
 
 SMALL = LlamaConfig(
     hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=6, vocab_size=50,

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from scripts.interp.datasets import (
+from scripts.interp.text.ioi import (
     IOI_TEMPLATES,
     NAMES,
     TEXTBOOK,

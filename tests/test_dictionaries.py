@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.dictionaries import match_directions, planted_dictionary
+from scripts.interp.planted.dictionary import match_directions, planted_dictionary
 
 
 def test_activations_are_sums_of_few_directions():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.interp import dictionary_learning as learning
-from scripts.interp.dictionaries import match_directions, planted_dictionary
-from scripts.interp.dictionary_learning import (
+from scripts.interp.planted.dictionary import match_directions, planted_dictionary
+from scripts.interp.saes import monosemanticity as learning
+from scripts.interp.saes.monosemanticity import (
     Dictionary,
     DictionaryRecipe,
     encode,

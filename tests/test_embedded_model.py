@@ -18,14 +18,14 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from scripts.interp import embedded_model
-from scripts.interp.embedded_model import ModelUnavailable, Source, is_prepared, prepare_embedded_model
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
+from scripts.interp.models import embedded as embedded_model
+from scripts.interp.models.embedded import ModelUnavailable, Source, is_prepared, prepare_embedded_model
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 CHILD = """
 import json, sys, time
-from scripts.interp import embedded_model
+from scripts.interp.models import embedded as embedded_model
 embedded_model.SOURCE = embedded_model.Source(**json.loads(sys.argv[1]))
 def hang(*_):
     print("hanging", flush=True)

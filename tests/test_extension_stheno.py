@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from scripts.interp.embedded_model import embedded_model_folder
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
+from scripts.interp.models.embedded import embedded_model_folder
 
 REPOSITORIES = ("Sao10K/L3-8B-Stheno-v3.2", "meta-llama/Meta-Llama-3-8B-Instruct")
 RUN = """
 import sys
 import nbformat
-from scripts.interp.models import MODELS
+from scripts.interp.models.load import MODELS
 
 MODELS["stheno-8b"] = MODELS["stheno-8b"]._replace(memory_gb=float(sys.argv[1]))
 names = {"__name__": "__main__"}

@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from scripts.interp.feature_figures import (
+from scripts.interp.features.contexts import AFTER, BEFORE, TopContexts
+from scripts.interp.figures.features import (
     coloured_tokens,
     feature_page,
     plot_activations,
@@ -14,7 +15,6 @@ from scripts.interp.feature_figures import (
     plot_directions,
     show_contexts,
 )
-from scripts.interp.features import AFTER, BEFORE, TopContexts
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import torch
 from sae_lens import StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
-from scripts.interp.corpus import load_corpus, packed_tokens
-from scripts.interp.features import AFTER, BEFORE, load_contexts, sae_latents, save_contexts, top_contexts
+from scripts.interp.features.contexts import AFTER, BEFORE, load_contexts, sae_latents, save_contexts, top_contexts
+from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 HOOK = "blocks.0.hook_resid_post"
 

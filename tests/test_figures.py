@@ -9,7 +9,7 @@ import pytest
 import torch
 from IPython.display import HTML
 
-from scripts.interp.figures import (
+from scripts.interp.figures.heads import (
     plot_attention_heads,
     plot_attention_pattern,
     plot_curves,

@@ -10,15 +10,16 @@ import nbformat.v4
 import pytest
 from nbgrader.api import Gradebook
 
-from scripts.course import clean, release
+from scripts.course import release
+from scripts.course.assignments import grade_book
 from scripts.course.cells import Exercise, UnreadableNotebook, hidden_lines, read_notebook
-from scripts.course.course import grade_book
 from scripts.course.grade import main
-from scripts.course.kernel import execute
+from scripts.course.grading import clean
+from scripts.course.grading.execute import execute
+from scripts.course.grading.tampering import Instrumented
 from scripts.course.pages import remote_parts
 from scripts.course.report import report
-from scripts.course.tampering import Instrumented
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, WRONG1, cell_of, filled
 

@@ -11,7 +11,7 @@ from scripts.course.cells import grade_id, hidden_lines, read_exercises, read_no
 from scripts.course.grade import main
 from scripts.course.pages import remote_parts
 from scripts.course.release import student_versions
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
 from tests.answers import lab01, lab02, lab03, lab04
 from tests.test_answers import source_of
 from tests.test_grade import DROPS_ASSERTS

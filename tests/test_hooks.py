@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from scripts.interp.hooks import cached_hook_dict, check_hooks, run_with_hooks
+from scripts.interp.runs.hooks import cached_hook_dict, check_hooks, run_with_hooks
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.inputs import check_layer, prompt_tokens, single_prompt_tokens
+from scripts.interp.runs.prompts import check_layer, prompt_tokens, single_prompt_tokens
 
 
 def test_tokens_are_those_the_model_makes(language_model):

@@ -3,8 +3,14 @@
 import pytest
 import torch
 
-from scripts.interp.features import AFTER, BEFORE, TopContexts
-from scripts.interp.intruder import context_vectors, intruder_trials, intruders_found, odd_one_out, token_rarity
+from scripts.interp.features.contexts import AFTER, BEFORE, TopContexts
+from scripts.interp.features.intruder import (
+    context_vectors,
+    intruder_trials,
+    intruders_found,
+    odd_one_out,
+    token_rarity,
+)
 
 WINDOW, D_VOCAB = BEFORE + 1 + AFTER, 400
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.logits import compute_logit_diff, get_top_predictions, logit_lens
+from scripts.interp.runs.logits import compute_logit_diff, get_top_predictions, logit_lens
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 

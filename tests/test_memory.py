@@ -7,7 +7,7 @@ import weakref
 import pytest
 import torch
 
-from scripts.interp.memory import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
+from scripts.interp.runs.caches import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 

@@ -17,8 +17,8 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from scripts.interp.embedded_model import ModelUnavailable, embedded_model_folder
-from scripts.interp.models import MODELS, available_models, load_model, random_weight_copy
+from scripts.interp.models.embedded import ModelUnavailable, embedded_model_folder
+from scripts.interp.models.load import MODELS, available_models, load_model, random_weight_copy
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # nobody listens on that port
@@ -136,7 +136,7 @@ def test_without_lab_model_the_embedded_model_is_meant(monkeypatch, tmp_path):
 
 def test_nothing_appears_on_stderr():
     code = """
-from scripts.interp.models import available_models, load_model, random_weight_copy
+from scripts.interp.models.load import available_models, load_model, random_weight_copy
 model = load_model("smollm2-135m")
 random_weight_copy(model)
 model("Hello")
@@ -285,7 +285,7 @@ def load_from_hub(name: str, endpoint: str, cache: Path) -> dict:
     code = """
 import json, sys, time
 import huggingface_hub, torch
-from scripts.interp.models import load_model
+from scripts.interp.models.load import load_model
 started = time.monotonic()
 try:
     model = load_model(sys.argv[1])

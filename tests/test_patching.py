@@ -13,14 +13,22 @@ import torch
 from transformer_lens import patching as tl_patching
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp import architectures, exact, patching
-from scripts.interp.architectures import Attention
-from scripts.interp.datasets import create_ioi_dataset
-from scripts.interp.logits import compute_logit_diff
-from scripts.interp.memory import cache_filter
-from scripts.interp.patching import HEAD_KINDS, STREAM_KINDS, exact_route, first_difference, patch_heads, patch_stream
-from scripts.interp.planted import planted_circuit
-from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs, swap
+from scripts.interp.circuits import attention_routes as architectures
+from scripts.interp.circuits import exact, patching
+from scripts.interp.circuits.attention_routes import Attention
+from scripts.interp.circuits.patching import (
+    HEAD_KINDS,
+    STREAM_KINDS,
+    exact_route,
+    first_difference,
+    patch_heads,
+    patch_stream,
+)
+from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs, swap
+from scripts.interp.planted.circuits import planted_circuit
+from scripts.interp.runs.caches import cache_filter
+from scripts.interp.runs.logits import compute_logit_diff
+from scripts.interp.text.ioi import create_ioi_dataset
 
 TOYS = ["standard", "rotary", "rms", "attn_only"]
 DIRECTIONS = ["denoising", "noising"]
@@ -534,7 +542,7 @@ def test_soft_caps_have_no_route(toy_pairs, no_routes_known):
 
 
 def test_knowing_a_route_keeps_no_model_alive(toy, toy_pairs):
-    from scripts.interp.models import random_weight_copy
+    from scripts.interp.models.load import random_weight_copy
 
     copy = random_weight_copy(toy)
     assert exact_route(copy, toy_pairs["late"].clean) is not None

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from scripts import run_patching_benchmark as benchmark
-from scripts.interp.patching import PatchingResult, first_difference
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
+from scripts.interp.circuits.patching import PatchingResult, first_difference
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ import pytest
 import torch
 from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_direct_path
 
-from scripts.interp import architectures, exact, patching, path_patching
-from scripts.interp.datasets import create_ioi_dataset
-from scripts.interp.logits import compute_logit_diff
-from scripts.interp.patching import first_difference
-from scripts.interp.path_patching import path_patch
-from scripts.interp.planted import MOVED, N_TOKENS, POSITION, SHARP, TOKEN, planted_circuit
-from scripts.interp.prompt_pairs import PromptPairs, prompt_pairs
+from scripts.interp.circuits import attention_routes as architectures
+from scripts.interp.circuits import exact, patching, path_patching
+from scripts.interp.circuits.patching import first_difference
+from scripts.interp.circuits.path_patching import path_patch
+from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
+from scripts.interp.planted.circuits import MOVED, N_TOKENS, POSITION, SHARP, TOKEN, planted_circuit
+from scripts.interp.runs.logits import compute_logit_diff
+from scripts.interp.text.ioi import create_ioi_dataset
 
 TOYS = ["standard", "rotary", "rms", "attn_only"]
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from scripts.interp.patching import patch_heads, patch_stream
-from scripts.interp.path_patching import path_patch
-from scripts.interp.planted import planted_circuit
+from scripts.interp.circuits.patching import patch_heads, patch_stream
+from scripts.interp.circuits.path_patching import path_patch
+from scripts.interp.planted.circuits import planted_circuit
 
 
 @pytest.mark.parametrize("n_key_value_heads", [None, 4, 2, 1])

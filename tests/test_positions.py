@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.positions import role_positions, token_positions
+from scripts.interp.runs.token_positions import role_positions, token_positions
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.predicates import PREDICATES, TOPICS, best_feature, feature_f1, named_positions, token_list
+from scripts.interp.features.predicates import PREDICATES, TOPICS, best_feature, feature_f1, named_positions, token_list
 
 # Each text is given as tokens; those that the predicate must name are in «guillemets».
 CASES = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.probes import best_threshold, difference_of_means, linear_probe
+from scripts.interp.features.probes import best_threshold, difference_of_means, linear_probe
 
 
 def planted(n=4000, d=12, seed=0):

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from scripts.interp import readiness
-from scripts.interp.embedded_model import ModelUnavailable
-from scripts.interp.models import EMBEDDED
-from scripts.interp.readiness import what_is_missing
+from scripts.interp.models import readiness
+from scripts.interp.models.embedded import ModelUnavailable
+from scripts.interp.models.load import EMBEDDED
+from scripts.interp.models.readiness import what_is_missing
 
 
 @pytest.fixture

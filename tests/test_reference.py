@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts.interp.datasets import TEXTBOOK, WHEN_TEMPLATES
-from scripts.interp.embedded_model import NAME
-from scripts.interp.reference import reference_value, reference_values
-from scripts.interp.residual import get_residual_stream_norms
+from scripts.interp.base.reference import reference_value, reference_values
+from scripts.interp.models.embedded import NAME
+from scripts.interp.runs.residual import get_residual_stream_norms
+from scripts.interp.text.ioi import TEXTBOOK, WHEN_TEMPLATES
 from scripts.measure_reference_values import NORMS_PROMPT, induction_heads, ioi
 
 

@@ -14,7 +14,7 @@ from scripts.course.cells import (
     setup_of,
     written_of,
 )
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.residual import get_residual_stream_norms
+from scripts.interp.runs.residual import get_residual_stream_norms
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 

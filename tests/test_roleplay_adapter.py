@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts.interp.adapters import ROLEPLAY_FOLDER, WEIGHTS_FILE, random_adapter
-from scripts.interp.models import load_model
+from scripts.interp.models.load import load_model
+from scripts.interp.models.lora import ROLEPLAY_FOLDER, WEIGHTS_FILE, random_adapter
 from scripts.train_adapter import MEASURED_ROWS, held_out, model_card
 
 

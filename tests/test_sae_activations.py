@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.interp import sae_activations
-from scripts.interp.corpus import load_corpus, packed_tokens
-from scripts.interp.models import load_model
-from scripts.interp.sae_activations import (
+from scripts.interp.models.load import load_model
+from scripts.interp.saes import stored_activations as sae_activations
+from scripts.interp.saes.stored_activations import (
     hook_activations,
     kept_positions,
     layer_of,
@@ -18,6 +17,7 @@ from scripts.interp.sae_activations import (
     special_tokens,
     store_activations,
 )
+from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 HOOKS = ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_post"]
 

@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
 
 AS_PYTHON = "import runpy, sys; sys.version_info = {version}; runpy.run_path('scripts/setup_environment.py', run_name='__main__')"
 

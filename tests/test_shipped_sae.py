@@ -6,11 +6,11 @@ import pytest
 import torch
 from sae_lens import SAE
 
-from scripts.interp.corpus import load_corpus, packed_tokens
-from scripts.interp.features import AFTER, BEFORE, load_contexts, sae_latents
-from scripts.interp.predicates import PREDICATES, best_feature, feature_f1, named_positions
-from scripts.interp.sae_evaluation import evaluate_sae
-from scripts.interp.saes import FILES, SAE_FOLDER, load_sae, sae_folder, untrained_copy
+from scripts.interp.features.contexts import AFTER, BEFORE, load_contexts, sae_latents
+from scripts.interp.features.predicates import PREDICATES, best_feature, feature_f1, named_positions
+from scripts.interp.saes.evaluate import evaluate_sae
+from scripts.interp.saes.load import FILES, SAE_FOLDER, load_sae, sae_folder, untrained_copy
+from scripts.interp.text.corpus import load_corpus, packed_tokens
 from scripts.train_sae import Settings, model_card
 
 CONTEXT = Settings("", "").context

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from scripts.interp.corpus import load_corpus, packed_tokens
-from scripts.interp.models import load_model
-from scripts.interp.reference import reference_value
-from scripts.interp.sae_activations import hook_activations
-from scripts.interp.sae_evaluation import evaluate_sae
-from scripts.interp.saes import load_sae, sae_folder, untrained_copy
+from scripts.interp.base.reference import reference_value
+from scripts.interp.models.load import load_model
+from scripts.interp.saes.evaluate import evaluate_sae
+from scripts.interp.saes.load import load_sae, sae_folder, untrained_copy
+from scripts.interp.saes.stored_activations import hook_activations
+from scripts.interp.text.corpus import load_corpus, packed_tokens
 from scripts.train_sae import model_card
 
 SHIPPED = ["1x", "2x", "8x", "8x-batchtopk"]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from scripts.interp.progress import progress_bar
-from scripts.interp.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
+from scripts.interp.base.progress import progress_bar
+from scripts.interp.base.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
 
 
 def test_weights_are_drawn_with_replacement():

@@ -5,7 +5,7 @@ import torch
 from sae_lens import StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
-from scripts.interp.steering import add_direction, clamp_feature, generate
+from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 
 HOOK = "blocks.0.hook_resid_post"
 PROMPTS = ["The woman opened the door", "The old man saw the house"]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from scripts.interp.superposition import (
+from scripts.interp.planted.superposition import (
     feature_dimensionality,
     reconstruct,
     sparse_features,

@@ -4,14 +4,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts.interp import toy_models
-from scripts.interp.corpus import CORPUS_FILE, load_corpus, packed_tokens
-from scripts.interp.datasets import create_induction_dataset
-from scripts.interp.embedded_model import ModelUnavailable
-from scripts.interp.induction import next_token_losses, repeat_scores
-from scripts.interp.models import available_models, load_model, random_weight_copy
-from scripts.interp.sae_activations import hook_activations
-from scripts.interp.toy_models import TOY_FOLDER, TOYS, load_toy_tokenizer, training_record
+from scripts.interp.circuits.head_scores import next_token_losses, repeat_scores
+from scripts.interp.models import toys as toy_models
+from scripts.interp.models.embedded import ModelUnavailable
+from scripts.interp.models.load import available_models, load_model, random_weight_copy
+from scripts.interp.models.toys import TOY_FOLDER, TOYS, load_toy_tokenizer, training_record
+from scripts.interp.saes.stored_activations import hook_activations
+from scripts.interp.text.corpus import CORPUS_FILE, load_corpus, packed_tokens
+from scripts.interp.text.ioi import create_induction_dataset
 from scripts.train_toy_models import model_card, start_positions_as_sinusoids
 
 ATTENTION_ONLY = ["toy-attn-1l", "toy-attn-2l"]
@@ -99,7 +99,7 @@ def test_the_tokenizer_was_trained_on_the_corpus():
 
 def test_a_toy_that_is_not_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(toy_models, "TOY_FOLDER", tmp_path)
-    monkeypatch.setattr("scripts.interp.models.TOY_FOLDER", tmp_path)
+    monkeypatch.setattr("scripts.interp.models.load.TOY_FOLDER", tmp_path)
     with pytest.raises(ModelUnavailable, match="toy-attn-2l is not whole .* scripts.train_toy_models toy-attn-2l"):
         load_model("toy-attn-2l")
     assert not dict(((entry.name, here) for entry, here in available_models()))["toy-attn-2l"]

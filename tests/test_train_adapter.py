@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from scripts import train_adapter
-from scripts.interp.corpus import Document, split_of
-from scripts.interp.models import load_model
+from scripts.interp.models.load import load_model
+from scripts.interp.text.corpus import Document, split_of
 from scripts.train_adapter import Settings, main, model_card, train
 
 SETTINGS = Settings(steps=6, batch_rows=2, learning_rate=3e-3)

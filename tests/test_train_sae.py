@@ -8,8 +8,8 @@ import torch
 from sae_lens import SAE
 
 from scripts import train_sae
-from scripts.interp.corpus import Document
-from scripts.interp.sae_activations import StoredActivations
+from scripts.interp.saes.stored_activations import StoredActivations
+from scripts.interp.text.corpus import Document
 from scripts.train_sae import Settings, main, model_card, save_in_half_precision, train
 
 HOOK = "blocks.0.hook_resid_post"

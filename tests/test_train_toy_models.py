@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from scripts import train_toy_models as training
-from scripts.interp.corpus import Document, split_of
-from scripts.interp.induction import next_token_losses
-from scripts.interp.planted import planted_induction
-from scripts.interp.toy_models import load_toy, load_toy_tokenizer, new_toy, training_record
+from scripts.interp.circuits.head_scores import next_token_losses
+from scripts.interp.models.toys import load_toy, load_toy_tokenizer, new_toy, training_record
+from scripts.interp.planted.circuits import planted_induction
+from scripts.interp.text.corpus import Document, split_of
 
 HEAD = "head._original_component.weight"
 WORDS = "the a man dog cat saw met took old red house garden and then again because Mary John went home".split()

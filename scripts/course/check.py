@@ -12,7 +12,6 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from scripts.course import clean
 from scripts.course.cells import (
     Exercise,
     UnreadableNotebook,
@@ -26,10 +25,11 @@ from scripts.course.cells import (
     setup_of,
     written_of,
 )
-from scripts.course.clean_process import ENDED
-from scripts.course.kernel import error_of, execute
-from scripts.course.submission import student_code
-from scripts.interp.paths import ROOT
+from scripts.course.grading import clean
+from scripts.course.grading.clean_process import ENDED
+from scripts.course.grading.execute import error_of, execute
+from scripts.course.grading.submission import student_code
+from scripts.interp.base.paths import ROOT
 
 
 class NothingToCheck(ValueError):

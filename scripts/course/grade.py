@@ -8,7 +8,7 @@ to grade written answers by hand, then run `python -m scripts.course.report OUT`
 pages.
 
 Every student is graded in a process of its own, so that no submission can spoil another one. That is no
-sandbox; see `scripts.course.tampering` for what is detected and what is not.
+sandbox; see `scripts.course.grading.tampering` for what is detected and what is not.
 """
 
 import argparse
@@ -28,11 +28,11 @@ from pathlib import Path
 
 import psutil
 
+from scripts.course.assignments import stage
 from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook
-from scripts.course.course import stage
-from scripts.course.grade_one import Job, save_result
+from scripts.course.grading.one_student import Job, save_result
 from scripts.course.report import report, table
-from scripts.interp.paths import ROOT
+from scripts.interp.base.paths import ROOT
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,7 +123,7 @@ def grade_in_process(job: Job) -> tuple[float, list[str]]:
         order = Path(folder) / "job.json"
         order.write_text(json.dumps(job._asdict()), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.course.grade_one", str(order)],
+            [sys.executable, "-m", "scripts.course.grading.one_student", str(order)],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,

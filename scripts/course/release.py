@@ -13,9 +13,9 @@ from pathlib import Path
 
 import nbformat
 
+from scripts.course.assignments import released_path, stage
 from scripts.course.cells import UnreadableNotebook, grade_id, read_notebook
-from scripts.course.course import released_path, stage
-from scripts.interp.paths import ROOT, write_atomically
+from scripts.interp.base.paths import ROOT, write_atomically
 
 SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
 

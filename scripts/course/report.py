@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from nbgrader.api import Gradebook
 
+from scripts.course.assignments import grade_book
 from scripts.course.cells import Exercise, Written, exercises_of, read_notebook, written_of
-from scripts.course.course import grade_book
-from scripts.course.feedback import feedback_page
-from scripts.interp.paths import write_atomically
+from scripts.course.grading.feedback import feedback_page
+from scripts.interp.base.paths import write_atomically
 
 
 class Row(NamedTuple):

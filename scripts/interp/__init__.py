@@ -1,1 +1,1 @@
-"""What the labs compute, one concept a file."""
+"""What the labs compute. Each folder is a room that answers one question; a room imports only from rooms below it."""

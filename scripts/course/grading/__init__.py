@@ -1,0 +1,1 @@
+"""Running a student's notebook and judging it."""

@@ -1,0 +1,80 @@
+"""Run a student's functions and their tests in a clean process: its verdict is the one that counts.
+
+A notebook's kernel belongs to the student's code: any cell may change how later cells are run or shown. In
+the clean process (`scripts.course.grading.clean_process`) nothing runs but the lab's own set-up cell, the student's
+definitions and the lab's own test cell. The hidden tests run nowhere else, so no notebook can print them.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import NamedTuple
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+from scripts.course.cells import Exercise, visible_part
+from scripts.course.grading.execute import SETUP_SECONDS, environment
+
+
+class Verdict(NamedTuple):
+    """What the clean process found for one exercise."""
+
+    passed: bool
+    hint: str = ""  # what to look at; "" if passed
+    visible: bool = False  # whether the tests that students see passed
+    unwritten: bool = False  # the stub is still there
+    stopped: bool = False  # it ran too long or ended its process
+    tampered: str = ""  # what the student's code replaced, "" if nothing
+
+
+class SetupBroken(RuntimeError):
+    """The lab's own set-up cell fails: nothing can be graded on this machine."""
+
+
+def run(setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float) -> dict[str, Verdict]:
+    """Verdicts by exercise id.
+
+    setup: source of the set-up cell; cells: sources of the student's code cells in order, each with whether
+    it is an answer cell; seconds: limit for one exercise. Raises `SetupBroken`.
+    """
+    job = {
+        "setup": setup,
+        "cells": [(plain_python(source), answer_cell) for source, answer_cell in cells],
+        "exercises": [(e.id, plain_python(e.solution), visible_part(e.test), e.test) for e in exercises],
+        "seconds": seconds,
+    }
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.course.grading.clean_process"],
+            text=True,
+            encoding="utf-8",
+            cwd=scratch,
+            env=environment(scratch),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        killer = threading.Timer(SETUP_SECONDS + 2 * seconds * (len(exercises) + 1), process.kill)
+        killer.start()
+        try:
+            output, errors = process.communicate(json.dumps(job))
+        finally:
+            killer.cancel()
+    try:
+        found = json.loads(output)
+    except ValueError:
+        reason = errors.strip().rpartition("\n")[2] or f"exit status {process.returncode}"
+        raise SetupBroken(f"the process that runs the tests stopped: {reason}") from None
+    if "setup_error" in found:
+        raise SetupBroken(f"the lab's set-up cell fails on this machine: {found['setup_error']}")
+    return {name: Verdict(**verdict) for name, verdict in found.items()}
+
+
+def plain_python(source: str) -> str:
+    """A cell without IPython's own syntax. What a cell magic of another language holds becomes a comment."""
+    first, _, rest = source.partition("\n")
+    if first.startswith(("%%time", "%%capture")):
+        source = "\n" + rest
+    return TransformerManager().transform_cell(source)

@@ -1,0 +1,278 @@
+"""The clean process: judge each exercise of a submission by itself. Started by `scripts.course.grading.clean` only.
+
+From the student's cells only definitions run: imports, functions, classes and simple assignments. The process
+runs the set-up cell once and forks for every exercise. A test has a namespace of its own, which gets only the
+exercise's functions, and before every verdict it is checked that nothing which the verdict rests on was
+replaced.
+
+What this cannot catch: a function written against this very file, which looks for the expected values in the
+frames above it, or forges its process's answer. Here that is made harder than solving the exercise, not
+impossible.
+"""
+
+import ast
+import builtins
+import copy
+import inspect
+import json
+import os
+import secrets
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+MAX_HINT = 600  # characters; the text of an error may be the student's own
+ENDED = "ended its Python process"
+
+
+def definitions(source: str, answer_cell: bool) -> list[ast.stmt]:
+    """The statements of a cell that may run here. Raises SyntaxError.
+
+    Assignments count if they assign to names; outside answer cells only if they call nothing, since they
+    could load a model or change something.
+    """
+    kept = []
+    for statement in ast.parse(source).body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            kept.append(statement)
+        elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            names_only = all(
+                isinstance(node, (ast.Name, ast.Tuple, ast.List, ast.Store))
+                for target in targets
+                for node in ast.walk(target)
+            )
+            calls = any(isinstance(node, (ast.Call, ast.Await)) for node in ast.walk(statement.value))
+            if names_only and (answer_cell or not calls):
+                kept.append(statement)
+    return kept
+
+
+def defined_names(source: str) -> set[str]:
+    """Names that the top level of a cell defines; empty if it does not parse."""
+    try:
+        statements = definitions(source, answer_cell=True)
+    except SyntaxError:
+        return set()
+    names = {statement.name for statement in statements if hasattr(statement, "name")}
+    assignments = [statement for statement in statements if isinstance(statement, (ast.Assign, ast.AnnAssign))]
+    stored = (node for statement in assignments for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return names | {node.id for node in stored if isinstance(node.ctx, ast.Store)}
+
+
+class _Tampered(BaseException):
+    """Not an Exception, so that no test's own `except` swallows it."""
+
+
+def main() -> None:
+    """Read a job from stdin and write verdicts to stdout. Whatever else is printed goes nowhere."""
+    job = json.load(sys.stdin)
+    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(nowhere, descriptor)
+    namespace = {"__name__": "__main__"}
+    try:
+        exec(compile(job["setup"], "<set-up>", "exec"), namespace)
+    except Exception as error:
+        found = {"setup_error": f"{type(error).__name__}: {error}"}
+    else:
+        os.dup2(nowhere, 2)
+        found = {}
+        for name, *exercise in job["exercises"]:
+            found[name] = _in_a_fork(job["seconds"], results, lambda: _judge(namespace, job["cells"], *exercise))
+    json.dump(found, results)
+    results.close()
+
+
+def _in_a_fork(seconds: float, results, judge: Callable[[], dict]) -> dict:
+    """What `judge` returns, computed in a child process: the fields of a `scripts.course.grading.clean.Verdict`."""
+    token = secrets.token_hex(16).encode()  # a stray write to the pipe is not taken for a verdict
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            os.close(reading)
+            os.close(results.fileno())
+            os.write(writing, token + json.dumps(judge()).encode() + b"\n")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    received, deadline = b"", time.monotonic() + seconds
+    late = False
+    while not received.endswith(b"\n"):
+        ready, _, _ = select.select([reading], [], [], max(0, deadline - time.monotonic()))
+        late = not ready
+        chunk = b"" if late else os.read(reading, 65536)
+        received += chunk
+        if not chunk or len(received) > 10**6:
+            break
+    os.close(reading)
+    try:
+        os.killpg(child, signal.SIGKILL)  # and what it may have started
+    except (ProcessLookupError, PermissionError):
+        pass  # it ended by itself, or before it led its own group
+    os.waitpid(child, 0)
+    if received.startswith(token) and received.endswith(b"\n"):
+        return json.loads(received[len(token) :])
+    hint = f"took longer than {seconds:g} s and was stopped" if late else ENDED
+    return {"passed": False, "hint": hint, "stopped": True}
+
+
+def _judge(setup: dict, cells: list, solution: str, visible_test: str, whole_test: str) -> dict:
+    changed = _watch(setup)
+    student = dict(setup)
+    failed = []  # code that defined nothing, and why
+    for source, answer_cell in cells:
+        failed += _define(source, answer_cell, student)
+    if changed():
+        return {"passed": False, "tampered": changed()}
+    own = defined_names(solution)
+    guarded = _guard(setup, changed)
+    for seen, source in ((False, visible_test), (True, whole_test)):  # seen: the tests that students see have passed
+        namespace = {**setup, **guarded, **{name: student[name] for name in own if name in student}}
+        try:
+            exec(compile(source, "<test>", "exec"), namespace)
+        except _Tampered as found:
+            return {"passed": False, "visible": seen, "tampered": str(found)}
+        except BaseException as error:
+            hint = _hint(error, sorted(own - student.keys()), failed)
+            return {"passed": False, "visible": seen, "hint": hint, "unwritten": _is_stub(error), "tampered": changed()}
+    return {"passed": not changed(), "visible": True, "tampered": changed()}
+
+
+def _define(source: str, answer_cell: bool, namespace: dict) -> list[tuple[str, str]]:
+    try:
+        statements = definitions(source, answer_cell)
+    except SyntaxError as error:
+        return [(source, f"SyntaxError: {error.msg} (line {error.lineno} of its cell)")]
+    failed = []
+    for statement in statements:
+        try:
+            exec(compile(ast.Module([statement], []), "<notebook>", "exec"), namespace)
+        except BaseException as error:
+            failed.append((ast.unparse(statement), f"{type(error).__name__}: {error}"))
+    return failed
+
+
+def _hint(error: BaseException, missing: list[str], failed: list[tuple[str, str]]) -> str:
+    if missing:
+        reasons = [message for source, message in failed if missing[0] in source]
+        reasons.append("is its cell deleted, or the function renamed?")
+        text = f"`{missing[0]}` is not defined: {reasons[0]}"
+    else:
+        text = str(error) if type(error).__name__ == "CheckFailed" else f"{type(error).__name__}: {error}"
+        if any(isinstance(cause, NameError) for cause in (error, error.__cause__, error.__context__)):
+            text += " (A graded function sees only its arguments, the set-up's imports and your other functions.)"
+    return text if len(text) <= MAX_HINT else text[:MAX_HINT] + "…"
+
+
+def _is_stub(error: BaseException) -> bool:
+    return isinstance(error, NotImplementedError) or isinstance(error.__cause__, NotImplementedError)
+
+
+def _watch(setup: dict):
+    """A function that says what was replaced since now among the things that tests rest on, or ""."""
+    import torch  # already imported by the set-up cell
+    from torch import Tensor, nn
+
+    from scripts.course import checks
+
+    modules = [checks, builtins, copy, json, os, torch, nn.functional, sys.modules[__name__]]
+    modules += [value for value in setup.values() if inspect.ismodule(value)]
+    before = [(module, dict(vars(module))) for module in {id(m): m for m in modules}.values()]
+    functions = [value for value in vars(checks).values() if inspect.isfunction(value)]
+    code = [(f, f.__code__, f.__defaults__, f.__kwdefaults__) for f in functions]
+    tensor = {name: inspect.getattr_static(Tensor, name) for name in dir(Tensor)}
+
+    def modes():  # a function or dispatch mode sees, and may answer, every later call of torch
+        return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
+
+    modes_before = modes()
+
+    def changed() -> str:
+        for module, values in before:
+            now = vars(module)
+            for name, value in values.items():
+                if now.get(name) is not value:
+                    return f"{module.__name__}.{name} was replaced"
+        for function, *parts in code:
+            if any(
+                a is not b for a, b in zip((function.__code__, function.__defaults__, function.__kwdefaults__), parts)
+            ):
+                return f"checks.{function.__name__} was changed"
+        for name, value in tensor.items():
+            if inspect.getattr_static(Tensor, name, None) is not value:
+                return f"Tensor.{name} was replaced"
+        if modes() != modes_before:
+            return "a mode that intercepts torch's functions was left on"
+        if sys.gettrace() or sys.getprofile():
+            return "a trace function was set"
+        return ""
+
+    return changed
+
+
+def _guard(setup: dict, changed) -> dict:
+    """The checks that the set-up cell imported, each looking for changes right before it decides."""
+    from torch import Tensor, nn
+
+    from scripts.course import checks
+
+    def unchanged():
+        what = changed()
+        if what:
+            raise _Tampered(what)
+
+    def answer(function, *args, **kwargs):
+        result = checks.answer(function, *args, **kwargs)
+        unchanged()
+        _plain(result, (Tensor, nn.Parameter), getattr(function, "__name__", "the function"))
+        return result
+
+    def expect(condition, hint):
+        unchanged()
+        checks.expect(condition, hint)
+
+    def expect_close(got, *args, **kwargs):
+        unchanged()
+        _plain(got, (Tensor, nn.Parameter), "your function")
+        checks.expect_close(got, *args, **kwargs)
+
+    guards = {checks.answer: answer, checks.expect: expect, checks.expect_close: expect_close}
+    return {name: guards[value] for name, value in setup.items() if inspect.isfunction(value) and value in guards}
+
+
+def _plain(value, tensors: tuple, who: str) -> None:
+    """Refuse results that decide by themselves what they are equal to."""
+    from scripts.course.checks import CheckFailed
+
+    kind = type(value)
+    if isinstance(value, tensors[0]):
+        if kind not in tensors:
+            raise CheckFailed(f"{who} should return an ordinary tensor, not a {kind.__name__}.")
+    elif kind in (list, tuple, set, frozenset):
+        for entry in value:
+            _plain(entry, tensors, who)
+    elif kind is dict:
+        for entry in value.values():
+            _plain(entry, tensors, who)
+    elif any(
+        inspect.isfunction(vars(parent).get(method)) and not _belongs_to_a_library(parent)
+        for parent in kind.__mro__
+        for method in ("__eq__", "__ne__", "__torch_function__")
+    ):
+        raise CheckFailed(
+            f"{who} should return numbers, tensors, lists or dictionaries, not a {kind.__name__} of your own."
+        )
+
+
+def _belongs_to_a_library(kind: type) -> bool:
+    return getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What everything needs: where things lie, how files are written, numbers and their uncertainty."""

@@ -1,0 +1,51 @@
+"""Induction, measured: repeated random tokens, and which heads attend to what in them.
+
+In a sequence of random tokens that comes twice, the token after the current one can be known only from the first time:
+by attending to the token that followed. Sources: Elhage et al., "A Mathematical Framework for Transformer Circuits" (2021);
+Olsson et al., "In-context Learning and Induction Heads" (2022).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.runs.caches import cache_filter
+
+
+def next_token_losses(model: TransformerBridge, tokens: Tensor) -> Tensor:
+    """Cross-entropy in nats of every token but the first: tokens [batch, pos] to [batch, pos - 1].
+
+    Entry i is the loss of the token at position i + 1, predicted from those before it.
+    """
+    with torch.no_grad():
+        log_probs = model(tokens)[:, :-1].log_softmax(dim=-1)
+    return -log_probs.gather(-1, tokens[:, 1:, None])[..., 0]
+
+
+class HeadScores(NamedTuple):
+    """The average attention weight of every head to three kinds of positions: [n_layers, n_heads] each."""
+
+    induction: Tensor  # from the second time of a token to the token after its first time
+    previous_token: Tensor  # to the position before
+    duplicate_token: Tensor  # from the second time of a token to its first time
+
+
+def repeat_scores(model: TransformerBridge, tokens: Tensor, period: int) -> HeadScores:
+    """Every head's scores on BOS and random tokens that come twice: tokens [batch, 1 + 2 · period].
+
+    Averages over the second half's positions, all prompts alike; a weight is a probability from 0 to 1.
+    """
+    start = tokens.shape[1] - period
+    with torch.no_grad():
+        _, cache = model.run_with_cache(tokens, names_filter=cache_filter(model, "pattern"))
+    queries = torch.arange(start, tokens.shape[1])
+    offsets = {"induction": period - 1, "previous_token": 1, "duplicate_token": period}
+    patterns = [cache[f"blocks.{layer}.attn.hook_pattern"] for layer in range(model.cfg.n_layers)]
+    return HeadScores(
+        **{
+            kind: torch.stack([pattern[:, :, queries, queries - offset].mean(dim=(0, 2)) for pattern in patterns])
+            for kind, offset in offsets.items()
+        }
+    )

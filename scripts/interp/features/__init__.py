@@ -1,0 +1,1 @@
+"""What does a unit stand for?"""

@@ -1,0 +1,1 @@
+"""Which model, and what does it cost?"""

