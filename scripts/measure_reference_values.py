@@ -10,14 +10,16 @@ from typing import Any
 
 import torch
 
-from scripts.interp.base.paths import ROOT, write_atomically
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import ROOT
 from scripts.interp.base.reference import REFERENCE_FILE, reference_values
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models.embedded import NAME, SOURCE, embedded_model_folder
 from scripts.interp.models.load import load_model, random_weight_copy
 from scripts.interp.runs.logits import compute_logit_diff
 from scripts.interp.runs.residual import get_residual_stream_norms
-from scripts.interp.text.ioi import TEXTBOOK, WHEN_TEMPLATES, create_induction_dataset, create_ioi_dataset
+from scripts.interp.text.ioi import TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset
+from scripts.interp.text.repeats import create_induction_dataset
 
 N_PROMPTS = 32
 PERIODS, N_INDUCTION_HEADS = (20, 35, 50), 4  # of repeated random tokens

@@ -5,13 +5,14 @@ from scripts.interp.base.reference import reference_value
 from scripts.interp.base.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
 from scripts.interp.circuits.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
 from scripts.interp.circuits.attribution_patching import attribute_heads
-from scripts.interp.circuits.head_scores import next_token_losses, repeat_scores
+from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.circuits.patching import patch_heads, patch_stream
 from scripts.interp.circuits.path_patching import path_patch
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.features.contexts import load_contexts, sae_latents, strongest_contexts, top_contexts
 from scripts.interp.features.intruder import context_vectors, intruder_trials, intruders_found, token_rarity
-from scripts.interp.features.predicates import PREDICATES, best_feature, feature_f1, named_positions, token_list
+from scripts.interp.features.matching import best_feature, feature_f1, named_positions, token_list
+from scripts.interp.features.predicates import PREDICATES
 from scripts.interp.features.probes import best_threshold, difference_of_means, linear_probe
 from scripts.interp.figures.features import (
     feature_page,
@@ -31,42 +32,32 @@ from scripts.interp.figures.heads import (
     plot_stream_effects,
     save_figure,
 )
-from scripts.interp.models.costs import Machine, mlp_sites, n_parameters, plan, random_model, sae_cost, throughput
-from scripts.interp.models.load import available_models, load_model, random_weight_copy
+from scripts.interp.models.costs import n_parameters, random_model, throughput
+from scripts.interp.models.load import load_model, random_weight_copy
 from scripts.interp.models.lora import ROLEPLAY_FOLDER, random_adapter
 from scripts.interp.models.readiness import what_is_missing
+from scripts.interp.models.registry import available_models
 from scripts.interp.models.toys import training_record
 from scripts.interp.planted.dictionary import match_directions, planted_dictionary
 from scripts.interp.planted.superposition import feature_dimensionality, train_superposition
 from scripts.interp.runs.activation_file import load_activations, save_activations
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
 from scripts.interp.runs.caches import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
 from scripts.interp.runs.hooks import check_hooks, run_with_hooks, zero_head
 from scripts.interp.runs.logits import compute_logit_diff, get_top_predictions, logit_lens
+from scripts.interp.runs.losses import next_token_losses
 from scripts.interp.runs.residual import get_residual_stream_norms
 from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 from scripts.interp.runs.token_positions import role_positions, token_positions
+from scripts.interp.saes.costs import Machine, mlp_sites, plan, sae_cost
 from scripts.interp.saes.evaluate import attached, evaluate_sae, sae_lens_losses
 from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder, untrained_copy
 from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
-from scripts.interp.saes.stored_activations import (
-    hook_activations,
-    kept_positions,
-    layer_of,
-    norm_limit,
-    special_tokens,
-    store_activations,
-)
+from scripts.interp.saes.stored_activations import store_activations
 from scripts.interp.text.chat import chat_rows, conversation, written_out
 from scripts.interp.text.corpus import library_documentation, load_corpus, packed_tokens
-from scripts.interp.text.ioi import (
-    IOI_TEMPLATES,
-    NAMES,
-    TEXTBOOK,
-    WHEN_TEMPLATES,
-    create_induction_dataset,
-    create_ioi_dataset,
-    stranger_prompts,
-)
+from scripts.interp.text.ioi import IOI_TEMPLATES, NAMES, TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset, stranger_prompts
+from scripts.interp.text.repeats import create_induction_dataset
 
 __all__ = [
     "DictionaryRecipe",

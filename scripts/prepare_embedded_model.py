@@ -5,7 +5,8 @@ python -m scripts.prepare_embedded_model
 
 import sys
 
-from scripts.interp.models.embedded import ModelUnavailable, prepare_embedded_model
+from scripts.interp.base.errors import ModelUnavailable
+from scripts.interp.models.embedded import prepare_embedded_model
 
 
 def main() -> int:

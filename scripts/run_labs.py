@@ -17,7 +17,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from scripts.course.pages import html_page
-from scripts.interp.base.paths import ROOT, write_atomically
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import ROOT
 
 CELL_TIMEOUT = 600  # seconds
 KEPT_OUTPUTS = {"text/plain"}  # what a committed notebook keeps: a figure would add megabytes and never compares equal

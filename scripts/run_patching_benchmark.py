@@ -35,9 +35,9 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.patching import get_act_patch_attn_head_out_all_pos, get_act_patch_resid_pre
 
+from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.circuits.patching import PatchingResult, patch_heads, patch_stream
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
-from scripts.interp.models.embedded import ModelUnavailable
 from scripts.interp.models.load import load_model
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.logits import compute_logit_diff

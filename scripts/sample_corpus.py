@@ -26,8 +26,11 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, DynamicLayer
 
-from scripts.interp.base.paths import outputs_folder, write_atomically
-from scripts.interp.models.embedded import LICENCE, SOURCE, ModelUnavailable, prepare_embedded_model, quiet_libraries
+from scripts.interp.base.errors import ModelUnavailable
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import outputs_folder
+from scripts.interp.base.quiet import quiet_libraries
+from scripts.interp.models.embedded import LICENCE, SOURCE, prepare_embedded_model
 from scripts.interp.text.corpus import CORPUS_FILE, Document, documents_as_bytes, read_documents, token_ids
 
 NEW_TOKENS = 256  # a text

@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from scripts.interp.base.paths import ROOT, write_atomically
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import ROOT
 
 
 def main() -> None:

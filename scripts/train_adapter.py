@@ -24,11 +24,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from scripts.interp.base.paths import outputs_folder, write_atomically
-from scripts.interp.models.embedded import NAME as EMBEDDED
-from scripts.interp.models.embedded import embedded_model_folder, is_prepared
-from scripts.interp.models.lora import ROLEPLAY_FOLDER as FOLDER
-from scripts.interp.models.lora import add_adapter, save_adapter
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import outputs_folder
+from scripts.interp.models.embedded import NAME as EMBEDDED, embedded_model_folder, is_prepared
+from scripts.interp.models.lora import ROLEPLAY_FOLDER as FOLDER, add_adapter, save_adapter
 from scripts.interp.text.chat import ChatRows, chat_rows
 from scripts.interp.text.corpus import load_corpus
 

@@ -41,9 +41,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from scripts.interp.base.paths import outputs_folder, write_atomically
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import outputs_folder
 from scripts.interp.features.contexts import sae_latents, save_contexts, top_contexts
-from scripts.interp.features.predicates import PREDICATES, best_feature, feature_f1, named_positions
+from scripts.interp.features.matching import best_feature, feature_f1, named_positions
+from scripts.interp.features.predicates import PREDICATES
 from scripts.interp.models.load import EMBEDDED, load_model
 from scripts.interp.saes.evaluate import evaluate_sae
 from scripts.interp.saes.load import SAE_FOLDER, load_sae

@@ -31,13 +31,14 @@ from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerFast
 
-from scripts.interp.base.paths import outputs_folder, write_atomically
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import outputs_folder
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import find_route
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models.toys import TOKENIZER_FOLDER, TOY_FOLDER, TOYS, load_toy_tokenizer, new_toy, plain_name
 from scripts.interp.text.corpus import load_corpus, pack, token_ids
-from scripts.interp.text.ioi import create_induction_dataset
+from scripts.interp.text.repeats import create_induction_dataset
 
 D_VOCAB = 2048
 BOS = "<|bos|>"

@@ -6,17 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from scripts.interp.base.reference import reference_value
-from scripts.interp.models.costs import (
-    Machine,
-    Site,
-    flops_per_token,
-    mlp_sites,
-    n_parameters,
-    plan,
-    random_model,
-    sae_cost,
-    throughput,
-)
+from scripts.interp.models.costs import flops_per_token, n_parameters, random_model, throughput
+from scripts.interp.saes.costs import Machine, Site, mlp_sites, plan, sae_cost
 
 SMALL = LlamaConfig(
     hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=6, vocab_size=50,

@@ -6,15 +6,8 @@ from collections import Counter
 import pytest
 import torch
 
-from scripts.interp.text.ioi import (
-    IOI_TEMPLATES,
-    NAMES,
-    TEXTBOOK,
-    WHEN_TEMPLATES,
-    create_induction_dataset,
-    create_ioi_dataset,
-    stranger_prompts,
-)
+from scripts.interp.text.ioi import IOI_TEMPLATES, NAMES, TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset, stranger_prompts
+from scripts.interp.text.repeats import create_induction_dataset
 
 
 def test_the_textbook_sentence():

@@ -18,9 +18,10 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.base.paths import ROOT
 from scripts.interp.models import embedded as embedded_model
-from scripts.interp.models.embedded import ModelUnavailable, Source, is_prepared, prepare_embedded_model
+from scripts.interp.models.embedded import Source, is_prepared, prepare_embedded_model
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 CHILD = """

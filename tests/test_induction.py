@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scripts.interp.circuits.head_scores import next_token_losses, repeat_scores
+from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models.load import random_weight_copy
 from scripts.interp.planted.circuits import planted_induction, random_attention_toy
-from scripts.interp.text.ioi import create_induction_dataset
+from scripts.interp.runs.losses import next_token_losses
+from scripts.interp.text.repeats import create_induction_dataset
 
 
 def repeats(period, n=6, seed=0):

@@ -17,8 +17,10 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from scripts.interp.models.embedded import ModelUnavailable, embedded_model_folder
-from scripts.interp.models.load import MODELS, available_models, load_model, random_weight_copy
+from scripts.interp.base.errors import ModelUnavailable
+from scripts.interp.models.embedded import embedded_model_folder
+from scripts.interp.models.load import load_model, random_weight_copy
+from scripts.interp.models.registry import MODELS, available_models
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # nobody listens on that port

@@ -13,8 +13,7 @@ import torch
 from transformer_lens import patching as tl_patching
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.circuits import attention_routes as architectures
-from scripts.interp.circuits import exact, patching
+from scripts.interp.circuits import attention_routes as architectures, exact, patching
 from scripts.interp.circuits.attention_routes import Attention
 from scripts.interp.circuits.patching import (
     HEAD_KINDS,

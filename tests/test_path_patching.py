@@ -9,8 +9,7 @@ import pytest
 import torch
 from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_direct_path
 
-from scripts.interp.circuits import attention_routes as architectures
-from scripts.interp.circuits import exact, patching, path_patching
+from scripts.interp.circuits import attention_routes as architectures, exact, patching, path_patching
 from scripts.interp.circuits.patching import first_difference
 from scripts.interp.circuits.path_patching import path_patch
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from scripts.interp.features.predicates import PREDICATES, TOPICS, best_feature, feature_f1, named_positions, token_list
+from scripts.interp.features.matching import best_feature, feature_f1, named_positions, token_list
+from scripts.interp.features.predicates import PREDICATES, TOPICS
 
 # Each text is given as tokens; those that the predicate must name are in «guillemets».
 CASES = {

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.models import readiness
-from scripts.interp.models.embedded import ModelUnavailable
 from scripts.interp.models.load import EMBEDDED
 from scripts.interp.models.readiness import what_is_missing
 

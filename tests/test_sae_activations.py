@@ -7,16 +7,9 @@ import pytest
 import torch
 
 from scripts.interp.models.load import load_model
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
 from scripts.interp.saes import stored_activations as sae_activations
-from scripts.interp.saes.stored_activations import (
-    hook_activations,
-    kept_positions,
-    layer_of,
-    norm_limit,
-    shuffled_batches,
-    special_tokens,
-    store_activations,
-)
+from scripts.interp.saes.stored_activations import shuffled_batches, store_activations
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 HOOKS = ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_post"]

@@ -5,9 +5,9 @@ import torch
 from sae_lens import SAE, StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
 from scripts.interp.runs.hooks import run_with_hooks
 from scripts.interp.saes.evaluate import attached, evaluate_sae, ratio, sae_lens_losses, splice
-from scripts.interp.saes.stored_activations import hook_activations, kept_positions, norm_limit, special_tokens
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 HOOK = "blocks.0.hook_resid_post"

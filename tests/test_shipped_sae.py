@@ -7,7 +7,8 @@ import torch
 from sae_lens import SAE
 
 from scripts.interp.features.contexts import AFTER, BEFORE, load_contexts, sae_latents
-from scripts.interp.features.predicates import PREDICATES, best_feature, feature_f1, named_positions
+from scripts.interp.features.matching import best_feature, feature_f1, named_positions
+from scripts.interp.features.predicates import PREDICATES
 from scripts.interp.saes.evaluate import evaluate_sae
 from scripts.interp.saes.load import FILES, SAE_FOLDER, load_sae, sae_folder, untrained_copy
 from scripts.interp.text.corpus import load_corpus, packed_tokens

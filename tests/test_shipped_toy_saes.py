@@ -7,9 +7,9 @@ import torch
 
 from scripts.interp.base.reference import reference_value
 from scripts.interp.models.load import load_model
+from scripts.interp.runs.at_hooks import hook_activations
 from scripts.interp.saes.evaluate import evaluate_sae
 from scripts.interp.saes.load import load_sae, sae_folder, untrained_copy
-from scripts.interp.saes.stored_activations import hook_activations
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 from scripts.train_sae import model_card
 

@@ -4,14 +4,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts.interp.circuits.head_scores import next_token_losses, repeat_scores
+from scripts.interp.base.errors import ModelUnavailable
+from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models import toys as toy_models
-from scripts.interp.models.embedded import ModelUnavailable
-from scripts.interp.models.load import available_models, load_model, random_weight_copy
+from scripts.interp.models.load import load_model, random_weight_copy
+from scripts.interp.models.registry import available_models
 from scripts.interp.models.toys import TOY_FOLDER, TOYS, load_toy_tokenizer, training_record
-from scripts.interp.saes.stored_activations import hook_activations
+from scripts.interp.runs.at_hooks import hook_activations
+from scripts.interp.runs.losses import next_token_losses
 from scripts.interp.text.corpus import CORPUS_FILE, load_corpus, packed_tokens
-from scripts.interp.text.ioi import create_induction_dataset
+from scripts.interp.text.repeats import create_induction_dataset
 from scripts.train_toy_models import model_card, start_positions_as_sinusoids
 
 ATTENTION_ONLY = ["toy-attn-1l", "toy-attn-2l"]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from scripts import train_toy_models as training
-from scripts.interp.circuits.head_scores import next_token_losses
 from scripts.interp.models.toys import load_toy, load_toy_tokenizer, new_toy, training_record
 from scripts.interp.planted.circuits import planted_induction
+from scripts.interp.runs.losses import next_token_losses
 from scripts.interp.text.corpus import Document, split_of
 
 HEAD = "head._original_component.weight"

@@ -23,7 +23,7 @@ from nbgrader.preprocessors import (
 from traitlets.config import Config
 
 from scripts.course.cells import STUB, TEXT_STUB, exercises_of, read_notebook, setup_of
-from scripts.interp.base.paths import write_atomically
+from scripts.interp.base.files import write_atomically
 
 
 def course_directory(root: Path, lab: str = "", student: str = "*") -> CourseDirectory:

@@ -15,7 +15,8 @@ import nbformat
 
 from scripts.course.assignments import released_path, stage
 from scripts.course.cells import UnreadableNotebook, grade_id, read_notebook
-from scripts.interp.base.paths import ROOT, write_atomically
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import ROOT
 
 SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
 

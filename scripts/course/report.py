@@ -18,7 +18,7 @@ from nbgrader.api import Gradebook
 from scripts.course.assignments import grade_book
 from scripts.course.cells import Exercise, Written, exercises_of, read_notebook, written_of
 from scripts.course.grading.feedback import feedback_page
-from scripts.interp.base.paths import write_atomically
+from scripts.interp.base.files import write_atomically
 
 
 class Row(NamedTuple):

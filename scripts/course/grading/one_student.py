@@ -26,7 +26,7 @@ from scripts.course.grading.clean_process import ENDED
 from scripts.course.grading.execute import error_of, execute
 from scripts.course.grading.submission import NotFound, NothingHandedIn, find, rebuild, student_code
 from scripts.course.grading.tampering import Instrumented
-from scripts.interp.base.paths import write_atomically
+from scripts.interp.base.files import write_atomically
 
 
 class Job(NamedTuple):

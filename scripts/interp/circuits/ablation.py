@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from scripts.interp.base.numbers import is_integer
 from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.hooks import cached_hook_dict, run_with_hooks
-from scripts.interp.runs.prompts import Prompt, check_layer, is_integer, prompt_tokens
+from scripts.interp.runs.prompts import Prompt, check_layer, prompt_tokens
 
 Head = tuple[int, int]  # (layer, head)
 

@@ -14,16 +14,6 @@ from transformer_lens.model_bridge import TransformerBridge
 from scripts.interp.runs.caches import cache_filter
 
 
-def next_token_losses(model: TransformerBridge, tokens: Tensor) -> Tensor:
-    """Cross-entropy in nats of every token but the first: tokens [batch, pos] to [batch, pos - 1].
-
-    Entry i is the loss of the token at position i + 1, predicted from those before it.
-    """
-    with torch.no_grad():
-        log_probs = model(tokens)[:, :-1].log_softmax(dim=-1)
-    return -log_probs.gather(-1, tokens[:, 1:, None])[..., 0]
-
-
 class HeadScores(NamedTuple):
     """The average attention weight of every head to three kinds of positions: [n_layers, n_heads] each."""
 

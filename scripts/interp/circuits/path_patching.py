@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from scripts.interp.base.numbers import is_integer
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention
@@ -36,7 +37,7 @@ from scripts.interp.circuits.patching import (
 from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
-from scripts.interp.runs.prompts import check_layer, is_integer
+from scripts.interp.runs.prompts import check_layer
 
 Head = tuple[int, int]  # (layer, head)
 Through = Literal["q", "k", "v"]

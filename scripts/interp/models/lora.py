@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from scripts.interp.base.paths import ROOT, write_atomically
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import ROOT
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter.safetensors", "adapter.json"
 ROLEPLAY_FOLDER = ROOT / "checkpoints" / "smollm2-135m-roleplay"  # the one that ships

@@ -7,9 +7,10 @@ import huggingface_hub
 import psutil
 import torch
 
+from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.models.costs import BYTES
-from scripts.interp.models.embedded import ModelUnavailable
-from scripts.interp.models.load import MODELS, ask_hub, hub_lookups, is_here
+from scripts.interp.models.hub import ask_hub, hub_lookups
+from scripts.interp.models.registry import MODELS, is_here
 
 OVERHEAD_GB = 0.5  # of a process with its libraries; the registry's memory is this and a multiple of the weights
 

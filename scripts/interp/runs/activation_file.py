@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.interp.base.paths import write_atomically
-from scripts.interp.runs.prompts import is_integer
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.numbers import is_integer
 
 KEYS = {"activations", "layer", "prompts", "metadata"}
 

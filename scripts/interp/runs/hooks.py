@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.runs.prompts import Prompt, check_layer, is_integer, prompt_tokens
+from scripts.interp.base.numbers import is_integer
+from scripts.interp.runs.prompts import Prompt, check_layer, prompt_tokens
 
 
 def check_hooks(model: TransformerBridge, names: Sequence[str]) -> list[str]:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from scripts.interp.base.numbers import is_integer
 from scripts.interp.runs.caches import cache_filter
-from scripts.interp.runs.prompts import Prompt, is_integer, single_prompt_tokens
+from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 
 TokenIds = Union[int, list[int], Tensor]
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from scripts.interp.base.numbers import is_integer
+
 Prompt = Union[str, list[str], Tensor]
 
 
@@ -54,11 +56,6 @@ def check_layer(model: TransformerBridge, layer: int) -> int:
         last = model.cfg.n_layers - 1
         raise ValueError(f"There is no layer {layer!r}: this model's layers are 0 to {last}.")
     return layer
-
-
-def is_integer(value: object) -> bool:
-    """Whether `value` is an int; True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _texts_to_tokens(model: TransformerBridge, texts: list[str]) -> Tensor:

@@ -14,8 +14,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.base.statistics import bootstrap_weights
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
 from scripts.interp.runs.hooks import check_hooks, run_with_hooks
-from scripts.interp.saes.stored_activations import hook_activations, kept_positions, special_tokens
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE

@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.paths import ROOT
-from scripts.interp.models.embedded import ModelUnavailable, in_short
-from scripts.interp.models.load import ask_hub, hub_lookups
+from scripts.interp.models.hub import ask_hub, hub_lookups
 from scripts.interp.runs.hooks import check_hooks
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.interp.base.paths import write_atomically
+from scripts.interp.base.files import write_atomically
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.saes.stored_activations import shuffled_batches
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from scripts.interp.base.numbers import is_integer
 from scripts.interp.base.paths import ROOT
-from scripts.interp.runs.prompts import is_integer
 
 CORPUS_FILE = ROOT / "data" / "corpus.jsonl.xz"
 LIBRARY = (

@@ -1,0 +1,62 @@
+"""Activations at hook points, and which of their positions count.
+
+BOS and other special tokens carry activations hundreds of times as large as the rest, and so do a few other tokens ("massive
+activations", Sun et al., 2024): a handful of them would decide what an SAE learns and what its error is. So special tokens
+and tokens above ten times the median norm are left out.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.runs.hooks import check_hooks
+
+MASSIVE = 10  # times the median norm
+
+
+def special_tokens(model: TransformerBridge) -> Tensor:
+    """The ids of BOS, padding and the tokenizer's other special tokens, [n]."""
+    return torch.tensor(sorted(model.tokenizer.all_special_ids), device=model.cfg.device)
+
+
+def norm_limit(activations: Tensor, is_special: Tensor) -> float:
+    """Ten times the median norm of the tokens that are not special.
+
+    activations: [batch, pos, d_in]; is_special: [batch, pos]
+    """
+    return MASSIVE * activations[~is_special].norm(dim=-1).median().item()
+
+
+def kept_positions(activations: Tensor, is_special: Tensor, limit: float) -> Tensor:
+    """Which positions an SAE sees, [batch, pos]: no special token, and a norm of `limit` at most.
+
+    activations: [batch, pos, d_in]; is_special: [batch, pos]
+    """
+    return ~is_special & (activations.norm(dim=-1) <= limit)
+
+
+def hook_activations(model: TransformerBridge, tokens: Tensor, hook_names: Sequence[str]) -> dict[str, Tensor]:
+    """The activations at these hook points, [batch, pos, d] each; layers above them are not computed.
+
+    Raises ValueError for a hook point that the model does not have, or whose activations are not finite.
+    """
+    check_hooks(model, hook_names)
+    last = max(layer_of(name) for name in hook_names)
+    with torch.no_grad():
+        _, cache = model.run_with_cache(tokens, names_filter=list(hook_names), stop_at_layer=last + 1)
+    for name in hook_names:
+        if not cache[name].isfinite().all():
+            raise ValueError(
+                f"The activations at {name} hold NaN or infinity: run the model in float32 and check its weights."
+            )
+    return {name: cache[name] for name in hook_names}
+
+
+def layer_of(hook_name: str) -> int:
+    """The layer of a hook point named blocks.<layer>.…"""
+    parts = hook_name.split(".")
+    if parts[0] != "blocks" or len(parts) < 3 or not parts[1].isdigit():
+        raise ValueError(f"{hook_name!r} is not a layer's hook point: give one like 'blocks.3.hook_resid_post'.")
+    return int(parts[1])
