@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 PYTHON3 ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help setup model labs test lab doctor release check grade report stability lock-check clean
+.PHONY: help setup model labs test test-quick lab doctor release check grade report stability lock-check clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ labs: model  ## execute every solved lab; notebooks and web pages land in output
 test: model  ## run the whole test suite
 	@$(PYTHON) -m pytest
 
+test-quick: model  ## what to run while editing: no notebooks, nothing that takes long
+	@$(PYTHON) -m pytest --quick
+
 lab: model  ## open JupyterLab on the student notebooks
 	@$(PYTHON) -m scripts.start_jupyterlab
 
@@ -41,7 +44,7 @@ report: setup  ## renew the CSV and pages after grading by hand: make report OUT
 	@$(PYTHON) -m scripts.course.report "$(OUT)"
 
 stability: model  ## run the notebook tests again, twice and with one thread; no output may differ
-	@for threads in 2 2 1; do OMP_NUM_THREADS=$$threads $(PYTHON) -m pytest solutions || exit 1; done
+	@for threads in 2 2 1; do OMP_NUM_THREADS=$$threads $(PYTHON) -m pytest solutions --own-kernels || exit 1; done
 
 lock-check: setup  ## check that the pinned set resolves, on DGX Spark (aarch64) too; needs the network
 	@$(PYTHON) -m scripts.check_requirements

@@ -1,7 +1,11 @@
-"""How pytest runs the solved notebooks (nbval): what is compared, and that a notebook ends with its first failure."""
+"""How pytest runs the suite: side by side, longest first, and solved notebooks compared with what they hold (nbval)."""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
+import psutil
 import pytest
 
 # Two kernels that use both cores each take three times as long as one after the other, and one thread gives the same
@@ -21,12 +25,74 @@ NOT_COMPARED = (
     "image/png",
     "image/svg+xml",
 )
+
+# Seconds that a file took on one core, where it was more than ten. The longest start first: a long one that starts last
+# would run on while the other workers have nothing left. What starts after them makes no difference.
+SECONDS = {}
+QUICK = 10  # a file that takes longer is left out of `make test-quick`
+MEMORY_OF_A_WORKER = 5e9  # bytes: its own models, and one kernel with the embedded model
+
+GRADED_ONCE = ("02-activation-patching-ioi", "03-induction-head-analysis", "04-feature-extraction-saes")
 _failed = set()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="leave out notebooks and files that take long")
+    parser.addoption(
+        "--own-kernels",
+        action="store_true",
+        help="run every notebook in a kernel of nbval's, none through the grader; threads are those of OMP_NUM_THREADS",
+    )
+
+
+def pytest_xdist_auto_num_workers(config) -> int:
+    """As many as there are cores, and as memory allows. 0: everything in this process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, int(psutil.virtual_memory().available / MEMORY_OF_A_WORKER))
+    return workers if workers > 1 else 0
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):  # what labs and tests save must not meet what another worker saves
+        os.environ["LAB_OUTPUTS"] = config.stash[_OUTPUTS] = tempfile.mkdtemp(prefix="outputs-")
+
+
+_OUTPUTS = pytest.StashKey[str]()
+
+
+def pytest_unconfigure(config):
+    if _OUTPUTS in config.stash:
+        shutil.rmtree(config.stash[_OUTPUTS], ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: -seconds_of(item.path))  # stable: a file's tests stay together and in order
+    if config.getoption("quick"):
+        slow = [item for item in items if item.path.suffix == ".ipynb" or seconds_of(item.path) > QUICK]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
+def seconds_of(path: Path) -> float:
+    return SECONDS.get(path.stem, 0)
 
 
 def pytest_collectstart(collector):
     if collector.path.suffix == ".ipynb":
         collector.skip_compare += NOT_COMPARED
+        if collector.path.stem in GRADED_ONCE and not collector.config.getoption("own_kernels"):
+            collector.setup = lambda: play_back(collector)
+
+
+def play_back(collector) -> None:
+    """Let the grader run a solved lab, and nbval compare what came out as if its own kernel had run it."""
+    from tests.fixtures.graded_once import Recording
+    from tests.fixtures.whole_labs import graded_solution
+
+    with tempfile.TemporaryDirectory() as folder:
+        collector.kernel = Recording(graded_solution(collector.path, Path(folder)))
+    collector.setup_sanitize_files()
 
 
 @pytest.hookimpl(hookwrapper=True)

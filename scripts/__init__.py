@@ -5,6 +5,7 @@ hub otherwise costs every import and every tokenizer half a minute of retries.
 """
 
 import os
+import sys
 
 for _name, _value in {
     "HF_HUB_OFFLINE": "1",
@@ -14,3 +15,7 @@ for _name, _value in {
     "TOKENIZERS_PARALLELISM": "false",
 }.items():
     os.environ.setdefault(_name, _value)
+
+# nbformat loads jsonschema, which loads this grammar of international addresses if it can. It takes two seconds to compile,
+# and no notebook's schema has such a format. None makes its import fail, as where it is not installed.
+sys.modules.setdefault("rfc3987_syntax", None)

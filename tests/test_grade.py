@@ -22,6 +22,7 @@ from scripts.course.report import report
 from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, WRONG1, cell_of, filled
+from tests.fixtures.whole_labs import JOBS
 
 CELL_SECONDS, MEMORY_GB = 6, 3
 # an answer whose error repeats a hidden line, a picture from elsewhere, and what it was given
@@ -290,7 +291,7 @@ def graded(tmp_path_factory):
             "--solutions",
             str(folder / "solutions"),
             "--jobs",
-            "2",
+            JOBS,
             "--timeout",
             str(CELL_SECONDS),
             "--memory",

@@ -23,8 +23,10 @@ SETUP_SECONDS = 300  # the set-up cell is ours, and its imports take long on a b
 
 def environment(scratch: str) -> dict[str, str]:
     """Environment of a process that runs students' code: our Python first, one thread, no start-up files."""
+    # Where PYTEST_CURRENT_TEST is set, ipykernel shows what child processes print in another way than in a class.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     return {
-        **os.environ,
+        **inherited,
         "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", ""),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
