@@ -7,30 +7,32 @@ course/, an nbgrader course whose grade book knows every point: start JupyterLab
 to grade written answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the
 pages.
 
-Every student is graded in a process of its own, so that no submission can spoil another one. That is no
-sandbox; see `scripts.course.grading.tampering` for what is detected and what is not.
+Every student is graded in a process of its own, forked from a worker that has imported everything, so that no submission
+can spoil another one. That is no sandbox; see `scripts.course.grading.tampering` for what is detected and what is not.
 """
 
 import argparse
+import ast
+import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 
 from scripts.course.assignments import stage
-from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook
+from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook, read_setup
 from scripts.course.grading.one_student import Job, save_result
+from scripts.course.grading.worker import Worker
 from scripts.course.report import report, table
 from scripts.interp.base.paths import ROOT
 
@@ -85,8 +87,15 @@ def main(arguments: list[str] | None = None) -> int:
         for folder in students
     ]
     failed = False
-    with ThreadPoolExecutor(options.jobs) as pool:
-        running = {pool.submit(grade_in_process, job): job for job in jobs}
+    setups = [read_setup(path) for path in solutions]
+    workers = [Worker(imported_by(setups)) for _ in range(min(options.jobs, len(jobs)))]
+    free: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+    with ThreadPoolExecutor(options.jobs) as pool, contextlib.ExitStack() as at_the_end:
+        for worker in workers:
+            at_the_end.callback(worker.close)
+        running = {pool.submit(grade_student, job, free): job for job in jobs}
         try:
             for number, future in enumerate(as_completed(running), start=1):
                 seconds, statuses = future.result()
@@ -109,8 +118,15 @@ def book_name(student: str) -> str:
     return re.sub(r"[^\w.@-]", "_", student).lstrip("._") + "_" + hashlib.sha256(student.encode()).hexdigest()[:6]
 
 
-def grade_in_process(job: Job) -> tuple[float, list[str]]:
-    """Run `grade_one` for a student; its messages go to a log. Returns seconds and a status for each lab."""
+def imported_by(setups: list[str]) -> list[str]:
+    """The modules that set-up cells import, in order."""
+    statements = [statement for setup in setups for statement in ast.parse(setup).body]
+    names = [alias.name for s in statements if isinstance(s, ast.Import) for alias in s.names]
+    return list(dict.fromkeys(names + [s.module for s in statements if isinstance(s, ast.ImportFrom) and s.module]))
+
+
+def grade_student(job: Job, free: "SimpleQueue[Worker]") -> tuple[float, list[str]]:
+    """Let a free worker grade a student; its messages go to a log. Returns seconds and a status for each lab."""
     course = Path(job.course)
     shutil.rmtree(course / "results" / job.student_id, ignore_errors=True)
     log = course / "logs" / f"{job.student_id}.log"
@@ -119,24 +135,15 @@ def grade_in_process(job: Job) -> tuple[float, list[str]]:
     limit = len(job.labs) * (3 * job.lab_seconds + 300)
     mark = secrets.token_hex(8)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, log.open("wb") as output:
+    with tempfile.TemporaryDirectory() as folder:
         order = Path(folder) / "job.json"
         order.write_text(json.dumps(job._asdict()), encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.course.grading.one_student", str(order)],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "LAB_GRADING": mark},
-        )
+        worker = free.get()
         try:
-            ended = f"could not be graded (its process ended with status {process.wait(limit)}; see {log})"
-        except subprocess.TimeoutExpired:
-            ended = f"could not be graded (it took longer than {limit:g} s)"
+            ended = f"could not be graded ({worker.grade(order, log, mark, limit) or 'no result was written'})"
         finally:
+            free.put(worker)
             end_processes(mark)
-            process.wait()
     statuses = []
     for lab in job.labs:
         path = course / "results" / job.student_id / f"{lab}.json"

@@ -16,6 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from scripts.course.cells import Exercise, visible_part
 from scripts.course.grading.execute import SETUP_SECONDS, environment
+from scripts.course.grading.forks import Nursery
 
 
 class Verdict(NamedTuple):
@@ -33,11 +34,14 @@ class SetupBroken(RuntimeError):
     """The lab's own set-up cell fails: nothing can be graded on this machine."""
 
 
-def run(setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float) -> dict[str, Verdict]:
+def run(
+    setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float, nursery: Nursery | None = None
+) -> dict[str, Verdict]:
     """Verdicts by exercise id.
 
     setup: source of the set-up cell; cells: sources of the student's code cells in order, each with whether
-    it is an answer cell; seconds: limit for one exercise. Raises `SetupBroken`.
+    it is an answer cell; seconds: limit for one exercise; nursery: where to fork the clean process, which is started
+    anew without one. Raises `SetupBroken`.
     """
     job = {
         "setup": setup,
@@ -45,31 +49,39 @@ def run(setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], se
         "exercises": [(e.id, plain_python(e.solution), visible_part(e.test), e.test) for e in exercises],
         "seconds": seconds,
     }
+    limit = SETUP_SECONDS + 2 * seconds * (len(exercises) + 1)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.course.grading.clean_process"],
-            text=True,
-            encoding="utf-8",
-            cwd=scratch,
-            env=environment(scratch),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        killer = threading.Timer(SETUP_SECONDS + 2 * seconds * (len(exercises) + 1), process.kill)
-        killer.start()
-        try:
-            output, errors = process.communicate(json.dumps(job))
-        finally:
-            killer.cancel()
+        if nursery is None:
+            output, reason = _in_a_new_process(job, limit, scratch)
+        else:
+            output, reason = nursery.judged(job, limit, scratch, environment(scratch)), "it ended without a word"
     try:
         found = json.loads(output)
     except ValueError:
-        reason = errors.strip().rpartition("\n")[2] or f"exit status {process.returncode}"
         raise SetupBroken(f"the process that runs the tests stopped: {reason}") from None
     if "setup_error" in found:
         raise SetupBroken(f"the lab's set-up cell fails on this machine: {found['setup_error']}")
     return {name: Verdict(**verdict) for name, verdict in found.items()}
+
+
+def _in_a_new_process(job: dict, seconds: float, scratch: str) -> tuple[bytes, str]:
+    """What the clean process wrote, and what to say if that is nothing."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scripts.course.grading.clean_process"],
+        cwd=scratch,
+        env=environment(scratch),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    killer = threading.Timer(seconds, process.kill)
+    killer.start()
+    try:
+        output, errors = process.communicate(json.dumps(job).encode())
+    finally:
+        killer.cancel()
+    last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+    return output, last or f"exit status {process.returncode}"
 
 
 def plain_python(source: str) -> str:

@@ -69,25 +69,34 @@ class _Tampered(BaseException):
 def main() -> None:
     """Read a job from stdin and write verdicts to stdout. Whatever else is printed goes nowhere."""
     job = json.load(sys.stdin)
-    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    results = os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(nowhere, descriptor)
+    found = run_job(job, results)
+    with os.fdopen(results, "wb") as file:
+        file.write(found)
+
+
+def run_job(job: dict, results: int) -> bytes:
+    """The verdicts by exercise as JSON, or why the lab's set-up cell fails.
+
+    results: descriptor on which they will be written; exercises don't get it
+    """
     namespace = {"__name__": "__main__"}
     try:
         exec(compile(job["setup"], "<set-up>", "exec"), namespace)
     except Exception as error:
         found = {"setup_error": f"{type(error).__name__}: {error}"}
     else:
-        os.dup2(nowhere, 2)
+        os.dup2(1, 2)
         found = {}
         for name, *exercise in job["exercises"]:
             found[name] = _in_a_fork(job["seconds"], results, lambda: _judge(namespace, job["cells"], *exercise))
-    json.dump(found, results)
-    results.close()
+    return json.dumps(found).encode()
 
 
-def _in_a_fork(seconds: float, results, judge: Callable[[], dict]) -> dict:
+def _in_a_fork(seconds: float, results: int, judge: Callable[[], dict]) -> dict:
     """What `judge` returns, computed in a child process: the fields of a `scripts.course.grading.clean.Verdict`."""
     token = secrets.token_hex(16).encode()  # a stray write to the pipe is not taken for a verdict
     reading, writing = os.pipe()
@@ -96,7 +105,7 @@ def _in_a_fork(seconds: float, results, judge: Callable[[], dict]) -> dict:
         try:
             os.setsid()
             os.close(reading)
-            os.close(results.fileno())
+            os.close(results)
             os.write(writing, token + json.dumps(judge()).encode() + b"\n")
         finally:
             os._exit(0)

@@ -24,6 +24,7 @@ from scripts.course.cells import UnreadableNotebook, exercises_of, grade_id, is_
 from scripts.course.grading import clean
 from scripts.course.grading.clean_process import ENDED
 from scripts.course.grading.execute import error_of, execute
+from scripts.course.grading.forks import Nursery, start_kernels_in
 from scripts.course.grading.submission import NotFound, NothingHandedIn, find, rebuild, student_code
 from scripts.course.grading.tampering import Instrumented
 from scripts.interp.base.files import write_atomically
@@ -42,15 +43,17 @@ class Job(NamedTuple):
     memory_gb: float
 
 
-def main() -> None:
-    job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+def main(order: str) -> None:
+    job = Job(**json.loads(Path(order).read_text(encoding="utf-8")))
     # RLIMIT_AS would break torch. Kernels and the clean process inherit this limit, each for itself.
     limit = int(job.memory_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    nursery = Nursery()
+    start_kernels_in(nursery)
     for lab in job.labs:
         result = {"student": job.student, "student_id": job.student_id, "lab": lab, "handed_in": True, "graded": False}
         try:
-            result.update(grade(job, lab))
+            result.update(grade(job, lab, nursery))
         except NothingHandedIn as error:
             result.update(status=str(error), handed_in=False)
         except (NotFound, UnreadableNotebook) as error:
@@ -66,14 +69,14 @@ def save_result(course: Path, result: dict) -> None:
     write_atomically(path, json.dumps(result, indent=1, ensure_ascii=False))
 
 
-def grade(job: Job, lab: str) -> dict:
+def grade(job: Job, lab: str, nursery: Nursery) -> dict:
     """Grade one lab and enter its points in the grade book. Returns its `status` and `hints` by exercise."""
     course = Path(job.course)
     source = read_notebook(course / "source" / lab / f"{lab}.ipynb")
     released = read_notebook(released_path(course, lab))
     submitted, notes = find(Path(job.folder), lab, released, job.labs)
     notebook, repairs = rebuild(submitted, released)
-    verdicts = clean.run(setup_of(source), student_code(notebook), exercises_of(source), job.cell_seconds)
+    verdicts = clean.run(setup_of(source), student_code(notebook), exercises_of(source), job.cell_seconds, nursery)
     judged = {}
 
     def run_and_judge(ran: NotebookNode, resources: dict):
@@ -138,4 +141,4 @@ def judge(
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
