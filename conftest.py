@@ -30,7 +30,28 @@ NOT_COMPARED = (
 
 # Seconds that a file took on one core, where it was more than ten. The longest start first: a long one that starts last
 # would run on while the other workers have nothing left. What starts after them makes no difference.
-SECONDS = {}
+SECONDS = {
+    "04-feature-extraction-saes": 195,
+    "test_grade_labs": 110,
+    "02-activation-patching-ioi": 110,
+    "05-monosemanticity-reproduction": 110,
+    "03-induction-head-analysis": 105,
+    "06-stheno-8b-extension": 88,
+    "test_models": 80,
+    "test_grade": 70,
+    "test_shipped_sae": 35,
+    "test_roleplay_adapter": 34,
+    "test_answers": 33,
+    "test_patching_benchmark": 31,
+    "test_patching": 30,
+    "test_embedded_model": 27,
+    "01-transformerlens-setup": 25,
+    "test_train_adapter": 22,
+    "test_extension_stheno": 21,
+    "test_check": 18,
+    "test_reference": 12,
+    "test_setup": 10,
+}
 QUICK = 10  # a file that takes longer is left out of `make test-quick`
 MEMORY_OF_A_WORKER = 5e9  # bytes: its own models, and one kernel with the embedded model
 

@@ -60,4 +60,4 @@ from scripts.interp.text.corpus import library_documentation, load_corpus, packe
 from scripts.interp.text.ioi import IOI_TEMPLATES, NAMES, TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset, stranger_prompts
 from scripts.interp.text.repeats import create_induction_dataset
 
-__all__ = sorted(name for name in globals() if not name.startswith("_"))
+__all__ = sorted(name for name in globals() if name[0].isalpha())

@@ -138,7 +138,8 @@ def test_without_lab_model_the_embedded_model_is_meant(monkeypatch, tmp_path):
 
 def test_nothing_appears_on_stderr():
     code = """
-from scripts.interp.models.load import available_models, load_model, random_weight_copy
+from scripts.interp.models.load import load_model, random_weight_copy
+from scripts.interp.models.registry import available_models
 model = load_model("smollm2-135m")
 random_weight_copy(model)
 model("Hello")

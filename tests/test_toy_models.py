@@ -102,6 +102,7 @@ def test_the_tokenizer_was_trained_on_the_corpus():
 def test_a_toy_that_is_not_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(toy_models, "TOY_FOLDER", tmp_path)
     monkeypatch.setattr("scripts.interp.models.load.TOY_FOLDER", tmp_path)
+    monkeypatch.setattr("scripts.interp.models.registry.TOY_FOLDER", tmp_path)
     with pytest.raises(ModelUnavailable, match="toy-attn-2l is not whole .* scripts.train_toy_models toy-attn-2l"):
         load_model("toy-attn-2l")
     assert not dict(((entry.name, here) for entry, here in available_models()))["toy-attn-2l"]
