@@ -15,7 +15,8 @@ MEMORY_NEEDED_GB = 4  # one kernel with the embedded model and a random copy of 
 IN_VENV = """
 import os, torch
 from scripts.interp.models.embedded import is_prepared
-print("torch", torch.__version__, "| GPU:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used")
+gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used"
+print("torch", torch.__version__, "| GPU:", gpu)
 print("embedded model:", "ready" if is_prepared() else "MISSING")
 """
 

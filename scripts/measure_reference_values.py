@@ -29,22 +29,19 @@ NORMS_PROMPT = "When John and Mary went to the store, John gave a book to"
 def ioi(model, templates) -> tuple[float, float]:
     """Mean logit difference and accuracy over N_PROMPTS prompts (seed 0)."""
     data = create_ioi_dataset(N_PROMPTS, seed=0, tokenizer=model.tokenizer, templates=templates)
-    differences = torch.cat([
-        compute_logit_diff(
-            model(item["clean"]), model.to_single_token(item["answer"]), model.to_single_token(item["wrong_answer"]),
-            per_prompt=True,
-        )
-        for item in data
-    ])  # fmt: skip
+    differences = []
+    for item in data:
+        answer, wrong_answer = model.to_single_token(item["answer"]), model.to_single_token(item["wrong_answer"])
+        differences.append(compute_logit_diff(model(item["clean"]), answer, wrong_answer, per_prompt=True))
+    differences = torch.cat(differences)
     return differences.mean().item(), (differences > 0).float().mean().item()
 
 
 def induction_heads(model) -> list[tuple[int, int, float]]:
     """The N_INDUCTION_HEADS heads with the highest induction scores: (layer, head, score), averaged over PERIODS."""
-    scores = torch.stack([
-        repeat_scores(model, torch.cat(create_induction_dataset(8, period, bos_token_id=model.tokenizer.bos_token_id)), period).induction
-        for period in PERIODS
-    ]).mean(dim=0)  # fmt: skip
+    bos = model.tokenizer.bos_token_id
+    tokens = {period: torch.cat(create_induction_dataset(8, period, bos_token_id=bos)) for period in PERIODS}
+    scores = torch.stack([repeat_scores(model, tokens[period], period).induction for period in PERIODS]).mean(dim=0)
     best = scores.flatten().topk(N_INDUCTION_HEADS)
     return [
         (*divmod(i, scores.shape[1]), round(score, 3)) for score, i in zip(best.values.tolist(), best.indices.tolist())

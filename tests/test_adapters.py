@@ -1,4 +1,4 @@
-"""Low-rank adapters: nothing at first, the same in training as merged, loaded by load_model, refused where they don't belong."""
+"""Low-rank adapters: nothing at first, in training the same as merged, loaded by load_model, refused elsewhere."""
 
 import json
 

@@ -49,7 +49,7 @@ def source_of(exercise, answer) -> str:
 
 
 def grade(lab, exercise, source: str) -> str:
-    """Run an answer and its test cell, hidden tests included. Returns the hint, or "" if the answer keeps its points."""
+    """Run an answer and its test cell, hidden tests included. Returns the hint, or "" if it keeps its points."""
     namespace = fresh_namespace(lab)
     exec(source, namespace)
     try:

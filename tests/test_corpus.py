@@ -97,9 +97,13 @@ def test_together_prompts_of_all_lengths_get_the_greedy_text_they_get_alone(llam
     assert len({tuple(text[-20:]) for text in texts}) == len(prompts)  # the prompt decides
     for prompt, text in zip(prompts, texts):
         alone = llama.generate(
-            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=20, do_sample=False,
-            suppress_tokens=banned, pad_token_id=0,
-        )  # fmt: skip
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt)),
+            max_new_tokens=20,
+            do_sample=False,
+            suppress_tokens=banned,
+            pad_token_id=0,
+        )
         assert text == alone[0].tolist()
 
 

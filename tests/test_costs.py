@@ -10,8 +10,8 @@ from scripts.interp.models.costs import flops_per_token, n_parameters, random_mo
 from scripts.interp.saes.costs import Machine, Site, mlp_sites, plan, sae_cost
 
 SMALL = LlamaConfig(
-    hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=6, vocab_size=50,
-    tie_word_embeddings=False,
+    hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+    head_dim=6, vocab_size=50, tie_word_embeddings=False,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Extension 6 with LAB_MODEL=stheno-8b: the same cells, in bfloat16, on a tiny Llama in a model hub's cache that stands in for the 8B."""
+"""Extension 6 with LAB_MODEL=stheno-8b: the same cells, in bfloat16; a tiny Llama in a hub's cache stands in for it."""
 
 import os
 import subprocess
@@ -29,12 +29,13 @@ print(names["model"].cfg.n_layers, names["model"].cfg.dtype, names["model"].cfg.
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A Hugging Face cache with both repositories: two layers, grouped keys, the embedded model's tokenizer and template."""
+    """A Hugging Face cache with both repositories: two layers, grouped keys, the embedded model's tokenizer."""
     home = tmp_path_factory.mktemp("hub")
     tokenizer = AutoTokenizer.from_pretrained(embedded_model_folder())
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, tie_word_embeddings=False,
+        num_key_value_heads=2, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=False,
     )  # fmt: skip
     for seed, repository in enumerate(REPOSITORIES):
         folder = home / "hub" / f"models--{repository.replace('/', '--')}"
@@ -48,8 +49,12 @@ def cache(tmp_path_factory):
 
 def run(cache, memory_gb):
     env = os.environ | {
-        "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "LAB_MODEL": "stheno-8b", "LAB_OUTPUTS": str(cache / "outputs"), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "HF_HOME": str(cache),
+        "HF_HUB_OFFLINE": "1",
+        "LAB_MODEL": "stheno-8b",
+        "LAB_OUTPUTS": str(cache / "outputs"),
+        "OMP_NUM_THREADS": "1",
+    }
     env.pop("HF_HUB_CACHE", None)
     return subprocess.run(
         [sys.executable, "-c", RUN, str(memory_gb)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600

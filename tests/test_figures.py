@@ -60,9 +60,8 @@ def no_network(monkeypatch):
 
 
 def test_labels_show_what_is_invisible():
-    assert token_labels(["<|im_start|>", " John", "\n", "\t ", " ", "\xa0", "<s>", "a&b"]) == [
-        "&lt;im_start&gt;", "␣John", "↵", "⇥␣", "␣", "\\xa0", "&lt;s&gt;", "a&amp;b",
-    ]  # fmt: skip
+    labels = token_labels(["<|im_start|>", " John", "\n", "\t ", " ", "\xa0", "<s>", "a&b"])
+    assert labels == ["&lt;im_start&gt;", "␣John", "↵", "⇥␣", "␣", "\\xa0", "&lt;s&gt;", "a&amp;b"]
     assert token_labels([" internationalisation"], longest=8) == ["␣intern…"]
 
 

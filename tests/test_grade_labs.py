@@ -1,4 +1,4 @@
-"""Six students hand in the real Lab 1, one of them the other labs as well: points, words and pages from the real command."""
+"""Six students hand in the real Lab 1, one of them the other labs too: points, words, pages from the real command."""
 
 import csv
 import json

@@ -398,9 +398,14 @@ def test_swapping_runs_is_the_other_direction(patching_toys, toy_pairs):
 def known_result(direction="denoising", normalise=True):
     """Two prompts, one layer of two heads."""
     return patching.result(
-        torch.tensor([[[1.0, 2.0]], [[3.0, 0.0]]]), torch.tensor([2.0, 6.0]), torch.tensor([0.0, -2.0]),
-        ("layer", "head"), direction, normalise, "nothing",
-    )  # fmt: skip
+        torch.tensor([[[1.0, 2.0]], [[3.0, 0.0]]]),
+        torch.tensor([2.0, 6.0]),
+        torch.tensor([0.0, -2.0]),
+        ("layer", "head"),
+        direction,
+        normalise,
+        "nothing",
+    )
 
 
 def test_intervals_by_hand():

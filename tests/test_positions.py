@@ -26,8 +26,11 @@ def test_roles(language_model):
     roles = role_positions(language_model, PROMPT, io="Mary", s="John")
     strings = language_model.to_str_tokens(PROMPT)
     assert {role: strings[position] for role, position in roles.items()} == {
-        "IO": " Mary", "S1": " John", "S2": " John", "end": " to",
-    }  # fmt: skip
+        "IO": " Mary",
+        "S1": " John",
+        "S2": " John",
+        "end": " to",
+    }
     assert roles["S1"] < roles["IO"] < roles["S2"] < roles["end"] == len(strings) - 1
 
 

@@ -70,7 +70,10 @@ def test_the_threshold_is_the_best_one():
 
 @pytest.mark.parametrize("named", [torch.ones(6, dtype=torch.bool), torch.zeros(6, dtype=torch.bool)])
 def test_a_concept_that_is_everywhere_or_nowhere(named):
-    for function in (lambda: difference_of_means(torch.randn(6, 2), named), lambda: linear_probe(torch.randn(6, 2), named),
-                     lambda: best_threshold(torch.randn(6), named)):  # fmt: skip
+    for function in (
+        lambda: difference_of_means(torch.randn(6, 2), named),
+        lambda: linear_probe(torch.randn(6, 2), named),
+        lambda: best_threshold(torch.randn(6), named),
+    ):
         with pytest.raises(ValueError, match="give text in which it is at some, and not at others"):
             function()

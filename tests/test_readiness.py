@@ -42,7 +42,8 @@ def test_a_laptop_is_told_everything_in_one_sentence(machine):
     machine(memory_gb=15, hub=False)
     said = what_is_missing("stheno-8b")
     assert said.startswith(
-        "stheno-8b can't be loaded here: it needs 55 GB of memory in bfloat16, and 15 GB are free; its weights (16 GB) are not here"
+        "stheno-8b can't be loaded here: it needs 55 GB of memory in bfloat16, and 15 GB are free; "
+        "its weights (16 GB) are not here"
     )
     assert "can't be reached" in said and said.count(". ") == 0 and said.endswith(".")
     assert "needs 110 GB" in what_is_missing("stheno-8b", "float32")

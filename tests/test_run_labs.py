@@ -85,11 +85,14 @@ def test_a_hint_stays_behind_its_fold():
     assert "the <em>hint</em>" in fold and "after" not in fold
 
 
-@pytest.mark.parametrize("tag", [
-    '<script src="https://example.org/a.js"></script>',
-    "<script async src='//example.org/a.js'></script>",
-    '<link rel="stylesheet" href="http://example.org/a.css">',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<script src="https://example.org/a.js"></script>',
+        "<script async src='//example.org/a.js'></script>",
+        '<link rel="stylesheet" href="http://example.org/a.css">',
+    ],
+)
 def test_remote_parts_are_found_and_taken_out(tag):
     assert remote_parts(f"<p>{tag}</p>")
     page = html_page(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"text\n\n{tag}\n\nmore")]), "title")

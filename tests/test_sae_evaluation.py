@@ -97,7 +97,7 @@ def test_dead_latents_are_those_that_never_fire(trained_toy, rows, activations):
 
 
 def test_an_untrained_sae_explains_nothing_and_is_not_sparse(trained_toy, rows, activations):
-    """Cross-entropy alone would not tell: tied random weights give a large multiple of x, which the next norm scales back."""
+    """Cross-entropy alone would not tell: tied random weights give a multiple of x, which the next norm scales back."""
     torch.manual_seed(0)
     untrained = get_sae_class("standard")[0](StandardSAEConfig(d_in=256, d_sae=512))
     metrics = evaluate_sae(trained_toy, untrained, HOOK, rows, activations[2], 10)
@@ -137,7 +137,10 @@ def test_bad_input(trained_toy, rows, activations):
 
 def random_sae() -> SAE:
     generator = torch.Generator().manual_seed(3)
-    draw = lambda *shape: torch.randn(*shape, generator=generator)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
     sae = new_sae(256, draw(256, 40) / 16, draw(40, 256), draw(40), draw(256))
     sae.cfg.metadata.hook_name = HOOK
     return sae.requires_grad_(False)
@@ -158,8 +161,10 @@ def test_sae_lens_counts_in_its_own_way(trained_toy, rows):
         return losses[~is_special[:, :-1]].mean().item()
 
     expected = {
-        "clean": loss(None, None), "spliced": loss(sae(x), ~is_special), "zero": loss(torch.zeros(256), torch.ones_like(is_special)),
-    }  # fmt: skip
+        "clean": loss(None, None),
+        "spliced": loss(sae(x), ~is_special),
+        "zero": loss(torch.zeros(256), torch.ones_like(is_special)),
+    }
     assert sae_lens_losses(trained_toy, sae, tokens) == pytest.approx(expected, abs=1e-4)
     assert len({round(value, 2) for value in expected.values()}) == 3
 

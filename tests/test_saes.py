@@ -50,12 +50,15 @@ def test_the_shipped_one_is_found_by_the_model_s_name(trained_toy, monkeypatch, 
         sae_folder(trained_toy, "4x")
 
 
-@pytest.mark.parametrize("given, sentence", [
-    ({"model_name": "gpt2-small"}, "is for gpt2-small; this model is toy-attn-2l"),
-    ({"hook_name": "blocks.2.hook_resid_post"}, "This model has no hook 'blocks.2.hook_resid_post'"),
-    ({"hook_name": None}, "does not say for which hook point"),
-    ({"d_in": 64}, "takes 64 numbers a token; this model's d_model is 256"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"model_name": "gpt2-small"}, "is for gpt2-small; this model is toy-attn-2l"),
+        ({"hook_name": "blocks.2.hook_resid_post"}, "This model has no hook 'blocks.2.hook_resid_post'"),
+        ({"hook_name": None}, "does not say for which hook point"),
+        ({"d_in": 64}, "takes 64 numbers a token; this model's d_model is 256"),
+    ],
+)
 def test_another_model_s_sae(trained_toy, tmp_path, given, sentence):
     with pytest.raises(ValueError, match=sentence):
         load_sae(trained_toy, save(tmp_path / "other", **given))
@@ -156,7 +159,10 @@ def test_unknown_names_of_releases(trained_toy):
 @pytest.mark.parametrize("architecture, config", [("standard", StandardSAEConfig), ("jumprelu", JumpReLUSAEConfig)])
 def test_the_untrained_control_is_as_sparse(architecture, config):
     generator = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(*shape, generator=generator)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
     sae = get_sae_class(architecture)[0](config(d_in=32, d_sae=200))
     with torch.no_grad():
         for name, parameter in sae.named_parameters():

@@ -14,7 +14,10 @@ import pytest
 
 from scripts.interp.base.paths import ROOT
 
-AS_PYTHON = "import runpy, sys; sys.version_info = {version}; runpy.run_path('scripts/setup_environment.py', run_name='__main__')"
+AS_PYTHON = (
+    "import runpy, sys; sys.version_info = {version}; "
+    "runpy.run_path('scripts/setup_environment.py', run_name='__main__')"
+)
 
 
 @pytest.fixture
@@ -117,8 +120,13 @@ def test_jupyterlab_prints_its_address_when_there_is_no_display(tmp_path):
     environment.update(HOME=str(tmp_path), JUPYTER_RUNTIME_DIR=str(tmp_path / "runtime"))
     server = subprocess.Popen(
         [sys.executable, "-m", "scripts.start_jupyterlab", "--port=0", "--ip=127.0.0.1"],
-        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+    )
     printed = ""
     try:
         for line in server.stdout:

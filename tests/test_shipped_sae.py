@@ -71,7 +71,7 @@ def test_the_weights_are_those_that_were_judged(model, sae, metrics):
 
 
 def test_some_features_can_be_described(model, sae):
-    """Three predicates that fit a feature, on text that the feature was not chosen on; and none fit shuffled activity."""
+    """Three predicates fit a feature, on text that the feature was not chosen on; none fits shuffled activity."""
     active, named = {}, {}
     for split in ("validation", "test"):
         rows = packed_tokens(load_corpus(split), model.tokenizer, 128)

@@ -19,14 +19,17 @@ def polygon(n: int) -> torch.Tensor:
     return torch.stack([angles.cos(), angles.sin()])
 
 
-@pytest.mark.parametrize("W, expected", [
-    (torch.eye(3), [1, 1, 1]),
-    (torch.tensor([[1.0, -2.0]]), [1 / 5, 4 / 5]),
-    (torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 3.0]]), [0.5, 0.5, 1]),
-    (polygon(5), [0.4] * 5),
-    (polygon(3), [2 / 3] * 3),
-    (torch.tensor([[1.0, 0.0], [0.0, 0.0]]), [1, 0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "W, expected",
+    [
+        (torch.eye(3), [1, 1, 1]),
+        (torch.tensor([[1.0, -2.0]]), [1 / 5, 4 / 5]),
+        (torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 3.0]]), [0.5, 0.5, 1]),
+        (polygon(5), [0.4] * 5),
+        (polygon(3), [2 / 3] * 3),
+        (torch.tensor([[1.0, 0.0], [0.0, 0.0]]), [1, 0]),
+    ],
+)
 def test_dimensionality_of_known_geometries(W, expected):
     assert torch.allclose(feature_dimensionality(W), torch.tensor(expected).float(), atol=1e-5)
     assert torch.allclose(

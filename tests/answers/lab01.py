@@ -338,7 +338,9 @@ def ablation_hooks(heads):
         "keeps the head and removes the others": (
             (
                 "            z = z.clone()\n            z[:, :, head] = 0\n            return z",
-                "            kept = torch.zeros_like(z)\n            kept[:, :, head] = z[:, :, head]\n            return kept",
+                "            kept = torch.zeros_like(z)\n"
+                "            kept[:, :, head] = z[:, :, head]\n"
+                "            return kept",
             ),
             "keeps only its own head",
         ),

@@ -168,7 +168,8 @@ WRONG = {
         "probabilities of the two names": (
             (
                 "return (patched.mean() - corrupted.mean()).item() / span",
-                "p, c, k = (x.sigmoid().mean() for x in (patched, clean, corrupted))\n    return ((p - k) / (c - k)).item()",
+                "p, c, k = (x.sigmoid().mean() for x in (patched, clean, corrupted))\n"
+                "    return ((p - k) / (c - k)).item()",
             ),
             "differs from the expected",
         ),
@@ -267,7 +268,8 @@ WRONG = {
             (
                 "return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
                 "diff = lambda l: compute_logit_diff(l, pairs.answers, pairs.wrong_answers, per_prompt=True)\n"
-                "    k, c = diff(model(pairs.corrupted)), diff(model(pairs.clean))\n    return (diff(logits) - k) / (c - k)",
+                "    k, c = diff(model(pairs.corrupted)), diff(model(pairs.clean))\n"
+                "    return (diff(logits) - k) / (c - k)",
             ),
             "",
         ),
@@ -290,7 +292,8 @@ WRONG = {
         "sign flipped": (("beaten = logits <", "beaten = logits >"), "BEATS"),
         "whole vocabulary": (
             (
-                "logits = (stream @ W_V[value_head] @ W_O[head] @ W_U)[:, names]\n    beaten = logits < logits.diagonal()[:, None]\n"
+                "logits = (stream @ W_V[value_head] @ W_O[head] @ W_U)[:, names]\n"
+                "    beaten = logits < logits.diagonal()[:, None]\n"
                 "    return (beaten.sum(dim=1) / (len(names) - 1)).mean().item()",
                 "logits = stream @ W_V[value_head] @ W_O[head] @ W_U\n    own = logits.gather(1, names[:, None])\n"
                 "    return ((logits < own).sum(dim=1) / (logits.shape[1] - 1)).mean().item()",
@@ -507,7 +510,9 @@ def permutation_p_value(effects, n_shuffles, seed):
         "shuffles of shuffles with the data changed": (
             (
                 "shuffled = torch.stack([row[torch.randperm(len(row), generator=generator)] for row in effects])",
-                "for row in effects:\n            row[:] = row[torch.randperm(len(row), generator=generator)]\n        shuffled = effects",
+                "for row in effects:\n"
+                "            row[:] = row[torch.randperm(len(row), generator=generator)]\n"
+                "        shuffled = effects",
             ),
             "changed its input",
         ),

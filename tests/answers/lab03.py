@@ -11,7 +11,10 @@ SECOND = "queries = torch.arange(period + 1, 2 * period + 1)"
 SCORE = "return pattern[:, :, queries, queries - (period - 1)].mean(dim=(0, 2))"
 PREVIOUS = "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))"
 DUPLICATE = "duplicate_token = pattern[:, :, second, second - period].mean(dim=(0, 2))"
-HOOKS = 'hooks = [(f"blocks.{layer}.attn.hook_z", silence([head for of, head in heads if of == layer])) for layer in layers]'
+HOOKS = (
+    'hooks = [(f"blocks.{layer}.attn.hook_z", silence([head for of, head in heads if of == layer])) '
+    "for layer in layers]"
+)
 SILENT = "z[:, :, mine] = 0"
 STREAM = 'stream = model.blocks[layer].ln1(cache[f"blocks.{layer}.hook_resid_pre"] - written)'
 KEYS = "return stream @ attn.W_K[head] + attn.b_K[head]"
@@ -77,7 +80,8 @@ WRONG = {
         "log of the mean": (
             (
                 HALVES,
-                "return tuple(-losses[:, part].neg().exp().mean().log().item() for part in (slice(period), slice(period + 1, None)))",
+                "return tuple(-losses[:, part].neg().exp().mean().log().item() "
+                "for part in (slice(period), slice(period + 1, None)))",
             ),
             "log of the mean probability",
         ),
@@ -149,7 +153,8 @@ WRONG = {
             (
                 "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
                 "weights = pattern[:, :, everywhere, everywhere - 1].mean(dim=0)\n"
-                "    previous_token = (weights[:, : period - 1].mean(dim=1) + weights[:, period - 1 :].mean(dim=1)) / 2",
+                "    previous_token = "
+                "(weights[:, : period - 1].mean(dim=1) + weights[:, period - 1 :].mean(dim=1)) / 2",
             ),
             "Average over all positions at once",
         ),
@@ -241,7 +246,10 @@ WRONG = {
             (
                 HOOKS,
                 "hooks = []\n    for layer in layers:\n        mine = [head for of, head in heads if of == layer]\n"
-                "        def hook_function(z, hook):\n            z = z.clone()\n            z[:, :, mine] = 0\n            return z\n"
+                "        def hook_function(z, hook):\n"
+                "            z = z.clone()\n"
+                "            z[:, :, mine] = 0\n"
+                "            return z\n"
                 '        hooks.append((f"blocks.{layer}.attn.hook_z", hook_function))',
             ),
             "last layer's list",
@@ -284,7 +292,9 @@ WRONG = {
         "hooks left behind": (
             (
                 "logits = model.run_with_hooks(tokens, fwd_hooks=hooks)",
-                "for name, function in hooks:\n        model.hook_dict[name].add_hook(function)\n    logits = model(tokens)",
+                "for name, function in hooks:\n"
+                "        model.hook_dict[name].add_hook(function)\n"
+                "    logits = model(tokens)",
             ),
             "take them off again",
         ),
@@ -305,7 +315,8 @@ WRONG = {
         "spectral norm": (
             (
                 COMPOSITION,
-                "n = lambda m: torch.linalg.matrix_norm(m, 2)\n    return (n(writes @ looks) / (n(writes) * n(looks))).item()",
+                "n = lambda m: torch.linalg.matrix_norm(m, 2)\n"
+                "    return (n(writes @ looks) / (n(writes) * n(looks))).item()",
             ),
             "spectral",
         ),
@@ -329,7 +340,8 @@ WRONG = {
         "taken away after the norm, normed": (
             (
                 STREAM,
-                'norm = model.blocks[layer].ln1\n    stream = norm(cache[f"blocks.{layer}.hook_resid_pre"]) - norm(written)',
+                "norm = model.blocks[layer].ln1\n"
+                '    stream = norm(cache[f"blocks.{layer}.hook_resid_pre"]) - norm(written)',
             ),
             "normed output was taken away",
         ),
@@ -390,8 +402,8 @@ WRONG = {
         "mean of the sequences' p-values": (
             (
                 P_VALUES,
-                "return torch.stack([offset_p_values(each[None], period) for each in pattern]).mean(dim=0) if len(pattern) > 1 else "
-                + P_VALUES.removeprefix("return "),
+                "return torch.stack([offset_p_values(each[None], period) for each in pattern]).mean(dim=0) "
+                "if len(pattern) > 1 else " + P_VALUES.removeprefix("return "),
             ),
             "Average the weights over the sequences first",
         ),
@@ -490,9 +502,11 @@ def loss_without(model, tokens, heads, period):
     mask = torch.ones(model.cfg.n_layers, model.cfg.n_heads)
     for layer, head in heads:
         mask[layer, head] = 0
-    with model.hooks([(f"blocks.{i}.attn.hook_z", lambda z, hook, i=i: z * mask[i][:, None]) for i in range(len(mask))]):
+    with model.hooks([(f"blocks.{i}.attn.hook_z", lambda z, hook, i=i: z * mask[i][:, None]) \
+for i in range(len(mask))]):
         log_probs = model(tokens).log_softmax(dim=-1)
-    losses = [-log_probs[row, i - 1, tokens[row, i]] for row in range(len(tokens)) for i in range(period + 2, 2 * period + 1)]
+    losses = [-log_probs[row, i - 1, tokens[row, i]] \
+for row in range(len(tokens)) for i in range(period + 2, 2 * period + 1)]
     return torch.stack(losses).mean().item()
 """,
     },

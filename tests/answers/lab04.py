@@ -184,7 +184,8 @@ WRONG = {
                 "everywhere = latents.flatten(0, 1) > 0\n    "
                 + KEPT
                 + "\n    fvu = (x - reconstruction).square().sum() / (x - x.mean(dim=0)).square().sum()\n"
-                "    return fvu.item(), (latents > 0).sum(dim=-1).float().mean().item(), (~everywhere.any(dim=0)).float().mean().item()",
+                "    return fvu.item(), (latents > 0).sum(dim=-1).float().mean().item(), "
+                "(~everywhere.any(dim=0)).float().mean().item()",
             ),
             "are in your share",
         ),
@@ -243,7 +244,8 @@ WRONG = {
         "last position": (
             (
                 PUT,
-                "activation = activation.clone()\n            activation[:, -1] = replacement.expand(activation.shape)[:, -1]\n"
+                "activation = activation.clone()\n"
+                "            activation[:, -1] = replacement.expand(activation.shape)[:, -1]\n"
                 "            return activation",
             ),
             "The mean changes nothing",
@@ -278,7 +280,8 @@ WRONG = {
         "kept losses only": (
             (
                 CROSS,
-                "return -logits[:, :-1].log_softmax(dim=-1).gather(-1, tokens[:, 1:, None])[..., 0][kept[:, 1:]].mean()",
+                "return -logits[:, :-1].log_softmax(dim=-1)"
+                ".gather(-1, tokens[:, 1:, None])[..., 0][kept[:, 1:]].mean()",
             ),
             "kept positions only",
         ),
@@ -296,14 +299,17 @@ WRONG = {
         "a feature that is never active": (
             (
                 F1,
-                "precision, recall = both / active.sum(dim=0), both / named.sum()\n        return 2 * precision * recall / (precision + recall).clamp(min=1e-9)",
+                "precision, recall = both / active.sum(dim=0), both / named.sum()\n"
+                "        return 2 * precision * recall / (precision + recall).clamp(min=1e-9)",
             ),
             "not NaN",
         ),
         "chosen by the arithmetic mean": (
             (
                 CHOSEN,
-                "both = (active & named[:, None]).sum(dim=0)\n    feature = (both / active.sum(dim=0).clamp(min=1) + both / named.sum().clamp(min=1)).argmax().item()",
+                "both = (active & named[:, None]).sum(dim=0)\n"
+                "    feature = ("
+                "both / active.sum(dim=0).clamp(min=1) + both / named.sum().clamp(min=1)).argmax().item()",
             ),
             "",
         ),
@@ -357,14 +363,16 @@ WRONG = {
         "NaN from precision and recall": (
             (
                 F1,
-                "precision, recall = both / active.sum(dim=0), both / named.sum()\n        return 2 * precision * recall / (precision + recall)",
+                "precision, recall = both / active.sum(dim=0), both / named.sum()\n"
+                "        return 2 * precision * recall / (precision + recall)",
             ),
             "",
         ),
         "one where nothing is": (
             (
                 REPORTED,
-                "score = f1(new_active, new_named)[feature].item()\n    return feature, score if new_named.any() and new_active.any() else 1.0",
+                "score = f1(new_active, new_named)[feature].item()\n"
+                "    return feature, score if new_named.any() and new_active.any() else 1.0",
             ),
             "F1 is 0 here",
         ),
@@ -373,7 +381,8 @@ WRONG = {
         "last of several": (
             (
                 CHOSEN,
-                "feature = len(active[0]) - 1 - f1(active, named).flip(0).argmax().item() if not new_named.any() else 0",
+                "feature = len(active[0]) - 1 - f1(active, named).flip(0).argmax().item() "
+                "if not new_named.any() else 0",
             ),
             "",
         ),
@@ -395,7 +404,9 @@ WRONG = {
         "whole reconstruction": (
             (
                 CHANGED,
-                "latents = sae.encode(activation).clone()\n        latents[..., feature] = value\n        changed = sae.decode(latents)",
+                "latents = sae.encode(activation).clone()\n"
+                "        latents[..., feature] = value\n"
+                "        changed = sae.decode(latents)",
             ),
             "whole reconstruction",
         ),
@@ -478,14 +489,18 @@ WRONG = {
             (
                 REACHED,
                 "generator = torch.Generator().manual_seed(seed)\n"
-                "    reached = sum(overlap(active[torch.randperm(len(active), generator=generator)]) >= overlap(active) for _ in range(n_moves))",
+                "    reached = sum("
+                "overlap(active[torch.randperm(len(active), generator=generator)]) >= overlap(active) "
+                "for _ in range(n_moves))",
             ),
             "random order",
         ),
         "further each time": (
             (
                 REACHED,
-                "observed, moved, reached = overlap(active), active, 0\n    for shift in shifts:\n        moved = moved.roll(shift)\n"
+                "observed, moved, reached = overlap(active), active, 0\n"
+                "    for shift in shifts:\n"
+                "        moved = moved.roll(shift)\n"
                 "        reached += overlap(moved) >= observed",
             ),
             "last one ended",
@@ -520,7 +535,8 @@ WRONG = {
         "mean F1": (
             (
                 P_VALUE,
-                "return 2 * sum(overlap(active.roll(s)) for s in shifts) / n_moves / max(1, active.sum().item() + named.sum().item())",
+                "return 2 * sum(overlap(active.roll(s)) for s in shifts) "
+                "/ n_moves / max(1, active.sum().item() + named.sum().item())",
             ),
             "mean F1",
         ),
@@ -559,7 +575,8 @@ def sae_loss(x, latents, reconstruction, W_dec, l1_coefficient):
         "divided by the batch": """
 def sae_loss(x, latents, reconstruction, W_dec, l1_coefficient):
     error = torch.nn.functional.mse_loss(reconstruction, x, reduction="sum")
-    return (error + l1_coefficient * torch.einsum("bs,s->", latents.abs(), torch.linalg.vector_norm(W_dec, dim=1))) / len(x)
+    return (error + l1_coefficient * \
+torch.einsum("bs,s->", latents.abs(), torch.linalg.vector_norm(W_dec, dim=1))) / len(x)
 """,
     },
     "ex3-quality": {
@@ -576,7 +593,8 @@ def quality(x, latents, reconstruction, kept):
     x, latents, reconstruction = x[kept].double(), latents[kept], reconstruction[kept].double()
     variance = x.var(dim=0, correction=0).sum()
     dead = sum(1 for latent in latents.T if (latent > 0).sum() == 0) / latents.shape[1]
-    return [((x - reconstruction) ** 2).sum(1).mean() / variance, torch.count_nonzero(latents, dim=1).float().mean(), dead]
+    return [((x - reconstruction) ** 2).sum(1).mean() / variance, \
+torch.count_nonzero(latents, dim=1).float().mean(), dead]
 """,
     },
     "ex4-recovered": {

@@ -1,4 +1,4 @@
-"""Answers to extension 5's exercises: wrong ones, each with the hint it must be given, and right ones, written differently.
+"""Answers to extension 5's exercises: wrong ones, each with the hint it must get, and right ones, written differently.
 
 An answer is either a pair of texts (replace the first by the second in the solution) or the whole source of a cell.
 """
@@ -38,7 +38,8 @@ WRONG = {
         "without itself": (
             (
                 SHARES,
-                "overlaps = (unit.T @ W).square().fill_diagonal_(0)\n    return norms.square() / overlaps.sum(dim=1).clamp(min=1e-12)",
+                "overlaps = (unit.T @ W).square().fill_diagonal_(0)\n"
+                "    return norms.square() / overlaps.sum(dim=1).clamp(min=1e-12)",
             ),
             "itself is left out",
         ),
@@ -87,7 +88,8 @@ WRONG = {
         "stripped tokens": (
             (
                 PAIRS,
-                "return [(token.strip(), value) for token, value in zip(model.to_str_tokens(text), values.tolist())][1:]",
+                "return [(token.strip(), value) "
+                "for token, value in zip(model.to_str_tokens(text), values.tolist())][1:]",
             ),
             "not those of the text",
         ),
@@ -106,7 +108,9 @@ WRONG = {
         "by the gradient's length": (
             (
                 LEFT,
-                "norms = gradient.norm(dim=1, keepdim=True)\n    unit = gradient / norms\n    return norms * (unit - (unit * W_dec).sum(dim=1, keepdim=True) * W_dec)",
+                "norms = gradient.norm(dim=1, keepdim=True)\n"
+                "    unit = gradient / norms\n"
+                "    return norms * (unit - (unit * W_dec).sum(dim=1, keepdim=True) * W_dec)",
             ),
             "contains NaN",
         ),
@@ -162,14 +166,16 @@ WRONG = {
         "share of the active": (
             (
                 BY_BIN,
-                "return torch.stack([(named & (number == i)).sum() / (values > 0).sum() if (number == i).any() else torch.tensor(float('nan')) for i in range(n_bins)])",
+                "return torch.stack([(named & (number == i)).sum() / (values > 0).sum() if (number == i).any() "
+                "else torch.tensor(float('nan')) for i in range(n_bins)])",
             ),
             "of all active tokens",
         ),
         "counts": (
             (
                 BY_BIN,
-                "return torch.stack([named[number == i].float().sum() if (number == i).any() else torch.tensor(float('nan')) for i in range(n_bins)])",
+                "return torch.stack([named[number == i].float().sum() if (number == i).any() "
+                "else torch.tensor(float('nan')) for i in range(n_bins)])",
             ),
             "numbers of tokens",
         ),
@@ -178,7 +184,8 @@ WRONG = {
         "quantiles": (
             (
                 NUMBER,
-                "edges = values[values > 0].quantile(torch.linspace(0, 1, n_bins + 1))\n    number = torch.bucketize(values, edges[1:-1])\n"
+                "edges = values[values > 0].quantile(torch.linspace(0, 1, n_bins + 1))\n"
+                "    number = torch.bucketize(values, edges[1:-1])\n"
                 "    number = torch.where(values > 0, number, -1)",
             ),
             "equally wide",
@@ -194,14 +201,16 @@ WRONG = {
         "lower edges, clamped": (
             (
                 NUMBER,
-                "number = (values / values.max() * n_bins).long().clamp(max=n_bins - 1)\n    number = torch.where(values > 0, number, -1)",
+                "number = (values / values.max() * n_bins).long().clamp(max=n_bins - 1)\n"
+                "    number = torch.where(values > 0, number, -1)",
             ),
             "lower edge here",
         ),
         "bins from the smallest": (
             (
                 NUMBER,
-                "least = values[values > 0].min()\n    number = ((values - least) / (values.max() - least) * n_bins).ceil() - 1\n"
+                "least = values[values > 0].min()\n"
+                "    number = ((values - least) / (values.max() - least) * n_bins).ceil() - 1\n"
                 "    number = torch.where(values > 0, number.clamp(min=0), -1)",
             ),
             "begins at zero",
@@ -275,7 +284,8 @@ def neuron_at_tokens(model, text, layer, neuron):
     ids = model.to_tokens(text)
     name = f"blocks.{layer}.mlp.hook_post"
     values = hook_activations(model, ids, [name])[name]
-    return [(model.tokenizer.decode([token]), values[0, i, neuron].item()) for i, token in enumerate(ids[0].tolist()) if i > 0]
+    return [(model.tokenizer.decode([token]), values[0, i, neuron].item()) \
+for i, token in enumerate(ids[0].tolist()) if i > 0]
 """,
     },
     "ex3-parallel": {
@@ -294,7 +304,8 @@ def revive(W_enc, b_enc, W_dec, dead, chosen):
     rows = torch.zeros_like(W_dec)
     rows[dead] = torch.nn.functional.normalize(chosen, dim=1)
     length = 0.2 * torch.linalg.vector_norm(W_enc, dim=0)[~dead].mean()
-    return (torch.where(dead, length * rows.T, W_enc), torch.where(dead, 0.0, b_enc), torch.where(dead[:, None], rows, W_dec))
+    return (torch.where(dead, length * rows.T, W_enc), torch.where(dead, 0.0, b_enc), \
+torch.where(dead[:, None], rows, W_dec))
 """,
         "one after the other": """
 def revive(W_enc, b_enc, W_dec, dead, chosen):
@@ -337,7 +348,8 @@ def odd_one_out(vectors):
 def odd_one_out(vectors):
     means = []
     for i in range(len(vectors)):
-        means.append(sum(torch.dot(vectors[i], vectors[j]) / vectors[i].norm() / vectors[j].norm() for j in range(len(vectors)) if j != i))
+        means.append(sum(torch.dot(vectors[i], vectors[j]) / vectors[i].norm() / vectors[j].norm() \
+for j in range(len(vectors)) if j != i))
     return means.index(min(means))
 """,
     },

@@ -1,4 +1,4 @@
-"""Answers to extension 6's exercises: wrong ones, each with the hint it must be given, and right ones, written differently.
+"""Answers to extension 6's exercises: wrong ones, each with the hint it must get, and right ones, written differently.
 
 An answer is either a pair of texts (replace the first by the second in the solution) or the whole source of a cell.
 """
@@ -80,7 +80,8 @@ WRONG = {
         "numbers": (
             (
                 INSIDE,
-                "return [i for i, (first, last) in enumerate(offsets) if any(begin <= first < last <= end for begin, end in spans)]",
+                "return [i for i, (first, last) in enumerate(offsets) "
+                "if any(begin <= first < last <= end for begin, end in spans)]",
             ),
             "True or False",
         ),
@@ -97,7 +98,8 @@ WRONG = {
         "begins in one, ends in any": (
             (
                 INSIDE,
-                "return [f < l and any(b <= f < e for b, e in spans) and any(b < l <= e for b, e in spans) for f, l in offsets]",
+                "return [f < l and any(b <= f < e for b, e in spans) and "
+                "any(b < l <= e for b, e in spans) for f, l in offsets]",
             ),
             "ends in another",
         ),
@@ -168,7 +170,8 @@ WRONG = {
             "    n, total, squares = 0, 0.0, 0.0\n"
             "    for batch in batches:\n"
             "        batch = batch.double()\n"
-            "        n, total, squares = n + len(batch), total + batch.sum(dim=0), squares + batch.square().sum(dim=0)\n"
+            "        n, total, squares = n + len(batch), total + batch.sum(dim=0), "
+            "squares + batch.square().sum(dim=0)\n"
             "    return total / n, squares / n - (total / n).square()\n",
             "one number",
         ),
@@ -212,7 +215,8 @@ WRONG = {
         "orders of its own": (
             (
                 REACHED,
-                "reached = sum((difference(torch.randperm(len(together))) >= actual - 1e-6).float() for order in orders)",
+                "reached = sum((difference(torch.randperm(len(together))) >= actual - 1e-6).float() "
+                "for order in orders)",
             ),
             "second time",
         ),
@@ -250,7 +254,8 @@ def training_bytes(d_in, width):
         "characters": """
 def content_of(spans, offsets):
     inside = {i for begin, end in spans for i in range(begin, end)}
-    return [last > first and any(all(i in range(b, e) for i in range(first, last)) for b, e in spans) and first in inside for first, last in offsets]
+    return [last > first and any(all(i in range(b, e) for i in range(first, last)) for b, e in spans) \
+and first in inside for first, last in offsets]
 """,
         "loops": """
 def content_of(spans, offsets):
