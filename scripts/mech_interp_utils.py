@@ -1,4 +1,4 @@
-"""The one import of every lab: `from scripts.mech_interp_utils import …`. The work is in the rooms of scripts/interp."""
+"""The one import of every lab: `from scripts.mech_interp_utils import …`. The work is in scripts/interp."""
 
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.base.reference import reference_value
@@ -14,10 +14,10 @@ from scripts.interp.features.intruder import context_vectors, intruder_trials, i
 from scripts.interp.features.matching import best_feature, feature_f1, named_positions, token_list
 from scripts.interp.features.predicates import PREDICATES
 from scripts.interp.features.probes import best_threshold, difference_of_means, linear_probe
+from scripts.interp.figures.curves import plot_curves, plot_densities
 from scripts.interp.figures.features import (
     feature_page,
     plot_activations,
-    plot_densities,
     plot_dimensionality,
     plot_directions,
     show_contexts,
@@ -25,13 +25,12 @@ from scripts.interp.figures.features import (
 from scripts.interp.figures.heads import (
     plot_attention_heads,
     plot_attention_pattern,
-    plot_curves,
     plot_head_scores,
     plot_logit_lens,
     plot_residual_norms,
     plot_stream_effects,
-    save_figure,
 )
+from scripts.interp.figures.pages import save_figure
 from scripts.interp.models.costs import n_parameters, random_model, throughput
 from scripts.interp.models.load import load_model, random_weight_copy
 from scripts.interp.models.lora import ROLEPLAY_FOLDER, random_adapter

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from scripts.interp.features.contexts import AFTER, BEFORE, TopContexts
+from scripts.interp.figures.curves import plot_densities
 from scripts.interp.figures.features import (
-    coloured_tokens,
     feature_page,
     plot_activations,
-    plot_densities,
     plot_dimensionality,
     plot_directions,
     show_contexts,
 )
+from scripts.interp.figures.pages import coloured_tokens
 
 
 @pytest.fixture

@@ -9,17 +9,17 @@ import pytest
 import torch
 from IPython.display import HTML
 
+from scripts.interp.figures.curves import plot_curves
 from scripts.interp.figures.heads import (
     plot_attention_heads,
     plot_attention_pattern,
-    plot_curves,
     plot_head_scores,
     plot_logit_lens,
     plot_residual_norms,
     plot_stream_effects,
-    save_figure,
-    token_labels,
 )
+from scripts.interp.figures.pages import save_figure
+from scripts.interp.figures.style import token_labels
 
 TOKENS = ["<|im_start|>", "When", " John", " and", " John"]
 PATTERN = torch.ones(5, 5).tril() / torch.arange(1, 6)[:, None]

@@ -1,36 +1,41 @@
-"""Figures of the labs: attention patterns, head scores, logit lens, residual norms, curves; and saving them as pages.
+"""Figures of a model's inside, by layer: attention patterns, head scores, effects of patching, logit lens, norms.
 
-The figures are Plotly's, except `plot_attention_heads`, which is circuitsvis'. No page that they end up in
-loads anything from elsewhere.
+They are Plotly's, except `plot_attention_heads`, which is circuitsvis'. No page that they end up in loads anything
+from elsewhere.
 """
 
-import html
-import itertools
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import plotly.graph_objects as go
 import torch
 from circuitsvis.attention import attention_heads
 from IPython.display import HTML
+from jaxtyping import Float
 from plotly.colors import sample_colorscale
-from plotly.subplots import make_subplots
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.base.files import write_atomically
+from scripts.interp.figures.style import (
+    DIVERGING,
+    INK,
+    SEQUENTIAL,
+    UNDER_TEXT,
+    layer_axis,
+    new_figure,
+    scale_title,
+    token_axis,
+    token_labels,
+    visible,
+)
 from scripts.interp.runs.logits import logit_lens
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 
-SEQUENTIAL, DIVERGING = "Blues", "RdBu"
-UNDER_TEXT = ("#ffffff", "#5fa8dc")  # light enough to read a token on it
-INK = "#1f2933"
-LINES = ("#1f6fb2", "#c0392b", "#2e8b57", "#8e5bb5", "#c9822b")  # told apart by colour-blind readers, in this order
 FIRST_LINE = dict(color="#c0392b", width=3, dash="dash")
 
 
-def plot_attention_pattern(pattern: Tensor, tokens: Sequence[str], title: str | None = None) -> go.Figure:
+def plot_attention_pattern(
+    pattern: Float[Tensor, "query_pos key_pos"], tokens: Sequence[str], title: str | None = None
+) -> go.Figure:
     """One head's attention pattern as a heatmap: rows are the positions that look, columns those looked at.
 
     pattern: [query pos, key pos], attention weights between 0 and 1
@@ -41,24 +46,22 @@ def plot_attention_pattern(pattern: Tensor, tokens: Sequence[str], title: str | 
     pattern = pattern.detach().float().cpu()
     later = torch.ones_like(pattern, dtype=torch.bool).triu(1)
     labels = token_labels(tokens)
-    figure = go.Figure(
-        go.Heatmap(
-            z=pattern.masked_fill(later & (pattern == 0), torch.nan).tolist(),  # what can't be seen is blank
-            colorscale=SEQUENTIAL,
-            zmin=0,
-            zmax=1,
-            xgap=1,
-            ygap=1,
-            customdata=[[f"{q} {a} → {k} {b}" for k, b in enumerate(labels)] for q, a in enumerate(labels)],
-            hovertemplate="%{customdata}<br>weight %{z:.3f}<extra></extra>",
-            hoverongaps=False,
-            colorbar_title=_scale_title("attention weight"),
-        )
-    )
     side = max(320, 26 * len(tokens))
-    _style(figure, title or "Attention pattern", side + 220, side + 170)
-    _token_axis(figure.update_xaxes, labels, "key: looked at")
-    _token_axis(figure.update_yaxes, labels, "query: looks", tickangle=0, autorange="reversed")
+    figure = new_figure(title or "Attention pattern", side + 220, side + 170)
+    figure.add_heatmap(
+        z=pattern.masked_fill(later & (pattern == 0), torch.nan).tolist(),  # what can't be seen is blank
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        customdata=[[f"{q} {a} → {k} {b}" for k, b in enumerate(labels)] for q, a in enumerate(labels)],
+        hovertemplate="%{customdata}<br>weight %{z:.3f}<extra></extra>",
+        hoverongaps=False,
+        colorbar_title=scale_title("attention weight"),
+    )
+    figure.update_xaxes(token_axis(labels, "key: looked at"))
+    figure.update_yaxes(token_axis(labels, "query: looks", tickangle=0, autorange="reversed"))
     return figure
 
 
@@ -77,7 +80,7 @@ def plot_attention_heads(cache: Mapping[str, Tensor], tokens: Sequence[str], lay
     _check_weights(patterns, tokens, (patterns.shape[0], len(tokens), len(tokens)))
     view = attention_heads(
         attention=patterns.detach().float().cpu(),
-        tokens=[_visible(token) for token in tokens],
+        tokens=[visible(token) for token in tokens],
         attention_head_names=[f"L{layer}H{head}" for head in range(len(patterns))],
     )
     # Shown as it is, circuitsvis asks the internet each time, and loads its script from there when it can. Its
@@ -86,7 +89,11 @@ def plot_attention_heads(cache: Mapping[str, Tensor], tokens: Sequence[str], lay
 
 
 def plot_head_scores(
-    scores: Tensor | Mapping[str, Tensor], title: str | None = None, *, effect: bool = False, unit: str | None = None
+    scores: Float[Tensor, "n_layers n_heads"] | Mapping[str, Float[Tensor, "n_layers n_heads"]],
+    title: str | None = None,
+    *,
+    effect: bool = False,
+    unit: str | None = None,
 ) -> go.Figure:
     """A heatmap of one number for each head, layer by layer; several side by side with one colour scale.
 
@@ -96,42 +103,32 @@ def plot_head_scores(
     unit: what the numbers are, written at the colour scale
     Raises ValueError for other shapes and for negative or larger numbers without `effect`.
     """
-    panels = dict(scores) if isinstance(scores, Mapping) else {"": scores}
-    shapes = {tuple(panel.shape) for panel in panels.values()}
-    if len(shapes) != 1 or any(len(shape) != 2 or 0 in shape for shape in shapes):
-        raise ValueError(f"scores has shape {shapes}: give [n_layers, n_heads], or a dict of such tensors.")
-    panels = {name: panel.detach().float().cpu() for name, panel in panels.items()}
+    panels = _panels("scores", scores, "n_heads")
     smallest = min(panel.min().item() for panel in panels.values())
     largest = max(panel.abs().max().item() for panel in panels.values())
     if not effect and (smallest < 0 or largest > 1 + 1e-4):
         raise ValueError(f"scores reach {smallest:.3g} and {largest:.3g}, as no weights do: use effect=True.")
-    limit = (largest or 1.0) if effect else 1.0
-    [(n_layers, n_heads)] = shapes
-    names = list(panels)
-    figure = make_subplots(1, len(names), subplot_titles=names, shared_yaxes=True, horizontal_spacing=0.04)
-    for column, panel in enumerate(panels.values(), start=1):
-        heatmap = go.Heatmap(
-            z=panel.tolist(), coloraxis="coloraxis", xgap=1, ygap=1, hovertemplate="L%{y}H%{x}: %{z:.3f}<extra></extra>"
-        )
-        figure.add_trace(heatmap, row=1, col=column)
-    figure.update_layout(
-        coloraxis=dict(
-            colorscale=DIVERGING if effect else SEQUENTIAL,
-            cmin=-limit if effect else 0,
-            cmax=limit,
-            colorbar_title=_scale_title(unit or ("effect" if effect else "attention weight")),
-        )
-    )
+    n_layers, n_heads = next(iter(panels.values())).shape
+    columns = dict(rows=1, cols=len(panels), subplot_titles=list(panels), shared_yaxes=True, horizontal_spacing=0.04)
     width = max(520, len(panels) * max(180, 24 * n_heads) + 190)
-    _style(figure, title or "Head scores", width, max(280, 16 * n_layers) + 170)
+    figure = new_figure(title or "Head scores", width, max(280, 16 * n_layers) + 170, **columns)
+    for column, panel in enumerate(panels.values(), start=1):
+        look = dict(coloraxis="coloraxis", xgap=1, ygap=1, hovertemplate="L%{y}H%{x}: %{z:.3f}<extra></extra>")
+        figure.add_heatmap(z=panel.tolist(), **look, row=1, col=column)
+    limit = (largest or 1.0) if effect else 1.0
+    colours = dict(colorscale=DIVERGING, cmin=-limit) if effect else dict(colorscale=SEQUENTIAL, cmin=0)
+    unit = unit or ("effect" if effect else "attention weight")
+    figure.update_layout(coloraxis=dict(**colours, cmax=limit, colorbar_title=scale_title(unit)))
     figure.update_xaxes(title="head", tick0=0, dtick=max(1, n_heads // 8), showgrid=False)
-    figure.update_yaxes(tick0=0, dtick=max(1, n_layers // 10), showgrid=False, autorange="reversed")
+    figure.update_yaxes(layer_axis(n_layers))
     figure.update_yaxes(title="layer", row=1, col=1)
     return figure
 
 
 def plot_stream_effects(
-    effects: Tensor | Mapping[str, Tensor], tokens: Sequence[str], title: str | None = None
+    effects: Float[Tensor, "n_layers pos"] | Mapping[str, Float[Tensor, "n_layers pos"]],
+    tokens: Sequence[str],
+    title: str | None = None,
 ) -> go.Figure:
     """A heatmap of one effect for each layer and position, colours centred at zero; several with one colour scale.
 
@@ -139,32 +136,23 @@ def plot_stream_effects(
     tokens: what stands at every position, such as `model.to_str_tokens(prompt)` or names of roles
     Raises ValueError if they do not fit.
     """
-    panels = dict(effects) if isinstance(effects, Mapping) else {"": effects}
-    shapes = {tuple(panel.shape) for panel in panels.values()}
-    if len(shapes) != 1 or any(len(shape) != 2 or shape[1] != len(tokens) for shape in shapes):
-        raise ValueError(f"effects has shape {shapes}: give [n_layers, {len(tokens)}], or a dict of such tensors.")
-    panels = {name: panel.detach().float().cpu() for name, panel in panels.items()}
+    panels = _panels("effects", effects, len(tokens))
     limit = max(panel.abs().max().item() for panel in panels.values()) or 1.0
-    [(n_layers, _)] = shapes
+    n_layers = len(next(iter(panels.values())))
     labels = token_labels(tokens)
-    figure = make_subplots(len(panels), 1, subplot_titles=list(panels), shared_xaxes=True, vertical_spacing=0.08)
+    rows = dict(rows=len(panels), cols=1, subplot_titles=list(panels), shared_xaxes=True, vertical_spacing=0.08)
+    title = title or "Effect of patching one layer at one position"
+    width, height = max(560, 44 * len(tokens) + 220), len(panels) * max(220, 14 * n_layers) + 190
+    figure = new_figure(title, width, height, **rows)
+    places = [[f"layer {layer}, {p} {label}" for p, label in enumerate(labels)] for layer in range(n_layers)]
     for row, panel in enumerate(panels.values(), start=1):
-        heatmap = go.Heatmap(
-            z=panel.tolist(),
-            coloraxis="coloraxis",
-            xgap=1,
-            ygap=1,
-            customdata=[[f"layer {layer}, {p} {label}" for p, label in enumerate(labels)] for layer in range(n_layers)],
-            hovertemplate="%{customdata}: %{z:.3f}<extra></extra>",
-        )
-        figure.add_trace(heatmap, row=row, col=1)
-    scale = dict(colorscale=DIVERGING, cmin=-limit, cmax=limit, colorbar_title=_scale_title("effect"))
+        look = dict(coloraxis="coloraxis", xgap=1, ygap=1, hovertemplate="%{customdata}: %{z:.3f}<extra></extra>")
+        figure.add_heatmap(z=panel.tolist(), customdata=places, **look, row=row, col=1)
+    scale = dict(colorscale=DIVERGING, cmin=-limit, cmax=limit, colorbar_title=scale_title("effect"))
     figure.update_layout(coloraxis=scale)
-    height = len(panels) * max(220, 14 * n_layers) + 190
-    _style(figure, title or "Effect of patching one layer at one position", max(560, 44 * len(tokens) + 220), height)
-    _token_axis(figure.update_xaxes, labels, None)
+    figure.update_xaxes(token_axis(labels, None))
     figure.update_xaxes(title="position", row=len(panels), col=1)
-    figure.update_yaxes(title="layer", tick0=0, dtick=max(1, n_layers // 10), showgrid=False, autorange="reversed")
+    figure.update_yaxes(title="layer", **layer_axis(n_layers))
     return figure
 
 
@@ -177,33 +165,33 @@ def plot_logit_lens(model: TransformerBridge, prompt: Prompt, title: str | None 
     best = [layer.float().softmax(dim=-1).max(dim=-1) for layer in logit_lens(model, prompt)]
     texts = [_tokens_as_text(model, layer.indices) for layer in best]
     labels = token_labels(_tokens_as_text(model, tokens))
-    figure = go.Figure(
-        go.Heatmap(
-            z=[layer.values.tolist() for layer in best],
-            text=[token_labels(row, longest=8) for row in texts],
-            texttemplate="%{text}",
-            textfont=dict(size=11, color=INK),
-            customdata=[
-                [f"after {i} {label}: {token}" for i, (label, token) in enumerate(zip(labels, row))]
-                for row in map(token_labels, texts)
-            ],
-            hovertemplate="layer %{y}, %{customdata}<br>probability %{z:.3f}<extra></extra>",
-            colorscale=UNDER_TEXT,
-            zmin=0,
-            zmax=1,
-            xgap=1,
-            ygap=1,
-            colorbar_title=_scale_title("probability"),
-        )
-    )
     title = title or "Logit lens: most likely next token"
-    _style(figure, title, 72 * len(tokens) + 220, 21 * len(best) + 190)
-    _token_axis(figure.update_xaxes, labels, "token read at this position", tickangle=-45)
-    figure.update_yaxes(title="layer", tick0=0, dtick=1, showgrid=False, autorange="reversed")
+    figure = new_figure(title, 72 * len(tokens) + 220, 21 * len(best) + 190)
+    figure.add_heatmap(
+        z=[layer.values.tolist() for layer in best],
+        text=[token_labels(row, longest=8) for row in texts],
+        texttemplate="%{text}",
+        textfont=dict(size=11, color=INK),
+        customdata=[
+            [f"after {i} {label}: {token}" for i, (label, token) in enumerate(zip(labels, row))]
+            for row in map(token_labels, texts)
+        ],
+        hovertemplate="layer %{y}, %{customdata}<br>probability %{z:.3f}<extra></extra>",
+        colorscale=UNDER_TEXT,
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        colorbar_title=scale_title("probability"),
+    )
+    figure.update_xaxes(token_axis(labels, "token read at this position", tickangle=-45))
+    figure.update_yaxes(title="layer", **layer_axis(len(best), n_ticks=len(best)))
     return figure
 
 
-def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: str | None = None) -> go.Figure:
+def plot_residual_norms(
+    norms: Float[Tensor, "n_layers_and_1 pos"], tokens: Sequence[str], title: str | None = None
+) -> go.Figure:
     """The residual stream's norm at every position, layer by layer; the first position stands out.
 
     norms: [n_layers + 1, pos], as `get_residual_stream_norms` gives it: row 0 is the embedding
@@ -213,7 +201,7 @@ def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: str | None 
         raise ValueError(f"norms has shape {tuple(norms.shape)}: give [n_layers + 1, {len(tokens)}].")
     norms = norms.detach().float().cpu()
     others = sample_colorscale("Viridis", [position / len(tokens) for position in range(len(tokens))])
-    figure = go.Figure()
+    figure = new_figure(title or "Norm of the residual stream", 900, max(480, 21 * len(tokens) + 140))
     for position, label in enumerate(token_labels(tokens)):
         figure.add_scatter(
             x=list(range(len(norms))),
@@ -223,87 +211,19 @@ def plot_residual_norms(norms: Tensor, tokens: Sequence[str], title: str | None 
             line=FIRST_LINE if position == 0 else dict(color=others[position], width=1.5),
             hovertemplate=f"{position} {label}: %{{y:,.0f}}<extra></extra>",
         )
-    _style(figure, title or "Norm of the residual stream", 900, max(480, 21 * len(tokens) + 140))
     figure.update_xaxes(title="after how many layers (0: the embedding)")
     figure.update_yaxes(title="L2 norm (log scale)", type="log", dtick=1, tickformat=",~r")
     return figure
 
 
-def plot_curves(
-    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
-    title: str | None = None,
-    *,
-    x: str = "",
-    y: str = "",
-) -> go.Figure:
-    """Lines over a common x axis, in one panel or in several under one another.
-
-    panels: for every panel's title, its curves by name, each a pair (x values, y values); a curve has one colour in
-        all panels. Raises ValueError for a curve whose two sequences differ in length.
-    x, y: titles of the axes
-    """
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    colours = dict(zip(names, itertools.cycle(LINES)))
-    figure = make_subplots(
-        rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=list(panels)
-    )
-    for row, (panel, curves) in enumerate(panels.items(), start=1):
-        for name, (xs, ys) in curves.items():
-            if len(xs) != len(ys):
-                raise ValueError(
-                    f"The curve {name!r} has {len(xs)} x values and {len(ys)} y values: give as many of both."
-                )
-            figure.add_scatter(
-                x=list(xs), y=list(ys), name=name, mode="lines", line=dict(color=colours[name], width=2.5),
-                legendgroup=name, showlegend=all(name not in earlier for earlier in list(panels.values())[: row - 1]),
-                row=row, col=1,
-            )  # fmt: skip
-        figure.update_yaxes(title=y, row=row, col=1)
-    figure.update_xaxes(title=x, row=len(panels), col=1)
-    _style(figure, title or "", 820, 130 + (300 if len(panels) == 1 else 190 * len(panels)))
-    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1.02, yanchor="bottom"))
-    return figure
-
-
-def save_figure(figure: go.Figure | HTML | str, path: str | Path, description: str | None = None) -> Path:
-    """Write a figure, or a piece of HTML, as one web page that needs no network; return the path.
-
-    description: what the figure shows, for readers who can't see it; it stands under the figure
-
-    The page appears whole or not at all. Raises ValueError for something else and for a path that is no .html
-    file.
-    """
-    path = Path(path)
-    if path.suffix != ".html":
-        raise ValueError(f"The path {path} does not end in .html: figures are saved as web pages.")
-    title = path.stem.replace("_", " ")
-    if isinstance(figure, go.Figure):
-        title = figure.layout.title.text or title
-        body = figure.to_html(full_html=False, include_plotlyjs=True, div_id="figure")
-    elif isinstance(figure, (HTML, str)):
-        body = figure if isinstance(figure, str) else figure.data
-    else:
-        raise ValueError(f"{type(figure).__name__} can't be saved as a page: give a Plotly figure or HTML.")
-    title = html.escape(html.unescape(re.sub(r"<[^>]*>", " ", title)))
-    if description:
-        text = html.escape(description)
-        body = f'<figure role="group" aria-label="{title}">\n{body}\n<figcaption style="font-family: sans-serif; max-width: 50em">{text}</figcaption>\n</figure>'
-    head = f'<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>'
-    write_atomically(path, f"<!DOCTYPE html>\n{head}\n<body>\n{body}\n</body>\n</html>\n")
-    return path
-
-
-def token_labels(tokens: Sequence[str], longest: int = 14) -> list[str]:
-    """Short labels for Plotly's text: spaces and line breaks visible, "<|im_start|>" written <im_start>."""
-    shown = map(_visible, tokens)
-    short = (token if len(token) <= longest else token[: longest - 1] + "…" for token in shown)
-    return [html.escape(token, quote=False) for token in short]
-
-
-def _visible(token: str) -> str:
-    token = re.sub(r"^<\|(.+)\|>$", r"<\1>", token)
-    signs = {" ": "␣", "\n": "↵", "\t": "⇥"}
-    return "".join(signs.get(c) or (c if c.isprintable() else repr(c)[1:-1]) for c in token)
+def _panels(name: str, given: Tensor | Mapping[str, Tensor], n_columns: int | str) -> dict[str, Tensor]:
+    """What a heatmap's panels show, by their titles: all of one shape [n_layers, n_columns], ready to be drawn."""
+    panels = dict(given) if isinstance(given, Mapping) else {"": given}
+    shapes = {tuple(panel.shape) for panel in panels.values()}
+    fits = all(len(shape) == 2 and 0 not in shape and n_columns in ("n_heads", shape[1]) for shape in shapes)
+    if len(shapes) != 1 or not fits:
+        raise ValueError(f"{name} has shape {shapes}: give [n_layers, {n_columns}], or a dict of such tensors.")
+    return {name: panel.detach().float().cpu() for name, panel in panels.items()}
 
 
 def _tokens_as_text(model: TransformerBridge, tokens: Tensor) -> list[str]:
@@ -316,25 +236,3 @@ def _check_weights(pattern: Tensor, tokens: Sequence[str], shape: tuple[int, ...
         raise ValueError(f"The pattern has shape {given}: with {len(tokens)} tokens give {shape}.")
     if not (pattern >= -1e-4).all() or not (pattern <= 1 + 1e-4).all():
         raise ValueError("The pattern has numbers outside 0 to 1: give attention weights, not scores.")
-
-
-def _style(figure: go.Figure, title: str, width: int, height: int) -> None:
-    figure.update_layout(
-        title=dict(text=title, x=0.02, xanchor="left"),
-        width=width,
-        height=height,
-        template="plotly_white",
-        font_color=INK,
-        margin=dict(l=100, r=40, t=80, b=90),
-    )
-
-
-def _scale_title(text: str) -> dict[str, str]:
-    """A colour scale's title, beside it: above it, the title would touch the topmost number."""
-    return dict(text=text, side="right")
-
-
-def _token_axis(update, labels: list[str], title: str | None, **options) -> None:
-    """Label positions with tokens. The axis stays numeric: as categories, equal tokens would be one."""
-    options = {"tickangle": -60, "showgrid": False, "zeroline": False, **options}
-    update(title=title, tickvals=list(range(len(labels))), ticktext=labels, **options)
