@@ -1,10 +1,11 @@
 """How sure a number is: bootstrap intervals, rank correlation."""
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor
 
 
-def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Tensor:
+def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Float[Tensor, "n_resamples n"]:
     """How much each of n prompts counts when n are drawn with replacement: [n_resamples, n], rows sum to 1."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(n, (n_resamples, n), generator=generator)
@@ -12,7 +13,7 @@ def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Tensor:
 
 
 def bootstrap_interval(
-    values: Tensor, level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+    values: Real[Tensor, " n"], level: float = 0.95, n_resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """Bootstrap interval of the mean of values [n]: lower and upper bound. Raises ValueError for fewer than two."""
     if values.dim() != 1 or len(values) < 2:
@@ -23,7 +24,7 @@ def bootstrap_interval(
     return low, high
 
 
-def rank_correlation(a: Tensor, b: Tensor) -> float:
+def rank_correlation(a: Real[Tensor, "*shape"], b: Real[Tensor, "*shape"]) -> float:
     """Spearman's rank correlation of two tensors of equal shape, ties sharing their mean rank."""
     if a.shape != b.shape or a.numel() < 2:
         raise ValueError(
@@ -40,11 +41,12 @@ def _ranks(values: Tensor) -> Tensor:
     return ((last - counts + last - 1).double() / 2)[inverse]
 
 
-def rank_agreement(effects: Tensor) -> float:
+def rank_agreement(effects: Real[Tensor, "n_prompts n_heads"]) -> float:
     """How much several prompts agree on which heads matter: their rank correlation, averaged over pairs of prompts.
 
     effects: [n_prompts, n_heads], at least two prompts. 1 is the same order in all prompts, about 0 no agreement.
-    A prompt on which all heads have the same effect agrees with none. Ranks, because a few heads with large effects of either sign would decide a mean by themselves.
+    A prompt on which all heads have the same effect agrees with none. Ranks, because a few heads with large effects of
+    either sign would decide a mean by themselves.
     """
     if effects.dim() != 2 or len(effects) < 2:
         raise ValueError(f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more.")

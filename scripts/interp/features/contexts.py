@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from safetensors.torch import load_file, save
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -17,19 +18,21 @@ if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load
     from sae_lens import SAE
 
 BATCH_ROWS = 8
-BEFORE, AFTER = 12, 4  # tokens of a context, around the one where the feature is strongest
+BEFORE, AFTER = 12, 4  # tokens of a context around the one where the feature is strongest: window = 17
 
 
 class TopContexts(NamedTuple):
     """For every feature the contexts in which it is strongest, one a row of text, strongest first."""
 
-    tokens: Tensor  # token ids, [n_features, n_contexts, BEFORE + 1 + AFTER]; BOS where the row of text begins or ends
-    activations: Tensor  # of the feature at these tokens, the same shape; the strongest is at index BEFORE
-    frequency: Tensor  # share of the tokens at which the feature is above zero, [n_features]
+    tokens: Int[Tensor, "n_features n_contexts window"]  # ids; BOS where the row of text begins or ends
+    activations: Float[Tensor, "n_features n_contexts window"]  # at these tokens; the strongest is at index BEFORE
+    frequency: Float[Tensor, " n_features"]  # share of the tokens at which the feature is above zero
     n_tokens: int  # that were looked at
 
 
-def sae_latents(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> Tensor:
+def sae_latents(
+    model: TransformerBridge, sae: "SAE", tokens: Int[Tensor, "batch pos"]
+) -> Float[Tensor, "batch pos d_sae"]:
     """What every latent is at every position, [batch, pos, d_sae]; zero at positions the SAE was not trained for.
 
     tokens: [batch, pos], each row starting with BOS
@@ -41,14 +44,20 @@ def sae_latents(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> Tensor:
         return sae.encode(x) * kept[..., None]
 
 
-def top_contexts(model: TransformerBridge, sae: "SAE", rows: Tensor, n_contexts: int = 8) -> TopContexts:
+def top_contexts(
+    model: TransformerBridge, sae: "SAE", rows: Int[Tensor, "n_rows pos"], n_contexts: int = 8
+) -> TopContexts:
     """Look at all features on rows of text [n_rows, pos]. Takes one run of the model up to the SAE's layer."""
     bos = model.tokenizer.bos_token_id
     return strongest_contexts(lambda batch: sae_latents(model, sae, batch), sae.cfg.d_sae, rows, bos, n_contexts)
 
 
 def strongest_contexts(
-    values_of: Callable[[Tensor], Tensor], n_features: int, rows: Tensor, bos_token_id: int, n_contexts: int = 8
+    values_of: Callable[[Int[Tensor, "batch pos"]], Float[Tensor, "batch pos n_features"]],
+    n_features: int,
+    rows: Int[Tensor, "n_rows pos"],
+    bos_token_id: int,
+    n_contexts: int = 8,
 ) -> TopContexts:
     """The same for anything that has a value at every token, neurons for example.
 
@@ -65,7 +74,8 @@ def strongest_contexts(
             n_active += (values > 0).sum(dim=(0, 1))
             n_tokens += batch.numel()
             value, place = values.max(dim=1)  # [batch, n_features]
-            # Most rows of text have none of a feature's strongest contexts: those are left out before anything is copied.
+            # Most rows of text have none of a feature's strongest contexts: they are left out before
+            # anything is copied.
             best, order = torch.cat([best, value.T], dim=1).topk(n_contexts, dim=1)  # [n_features, n_contexts]
             feature, slot = (order >= n_contexts).nonzero(as_tuple=True)
             row = order[feature, slot] - n_contexts
@@ -86,9 +96,11 @@ def save_contexts(path: Path, contexts: TopContexts) -> None:
     if contexts.tokens.max() >= 2**16:
         raise ValueError(f"A token id is {contexts.tokens.max().item()}: this file holds ids below {2**16}.")
     content = {
-        "tokens": contexts.tokens.to(torch.uint16), "activations": contexts.activations.half(),
-        "frequency": contexts.frequency, "n_tokens": torch.tensor(contexts.n_tokens),
-    }  # fmt: skip
+        "tokens": contexts.tokens.to(torch.uint16),
+        "activations": contexts.activations.half(),
+        "frequency": contexts.frequency,
+        "n_tokens": torch.tensor(contexts.n_tokens),
+    }
     write_atomically(path, save({name: value.contiguous() for name, value in content.items()}))
 
 

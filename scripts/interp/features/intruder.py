@@ -1,15 +1,16 @@
 """The intruder test without a person: among contexts of one feature, is the one that belongs to another feature found?
 
-Five contexts in which a feature is strongest are mixed with one in which another feature is strongest. If the feature is
-about one thing, the intruder looks different. Here nobody looks: contexts are compared by the tokens that they share, rare
-tokens counting more. It needs no other model, and sees less than a reader does. Source of the idea: Chang et al., "Reading Tea
-Leaves" (2009), for topic models.
+Five contexts in which a feature is strongest are mixed with one in which another feature is strongest. If the feature
+is about one thing, the intruder looks different. Here nobody looks: contexts are compared by the tokens that they
+share, rare tokens counting more. It needs no other model, and sees less than a reader does. Source of the idea: Chang
+et al., "Reading Tea Leaves" (2009), for topic models.
 """
 
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scripts.interp.features.contexts import BEFORE, TopContexts
@@ -18,20 +19,21 @@ from scripts.interp.features.contexts import BEFORE, TopContexts
 class Trials(NamedTuple):
     """One intruder test for every feature that has enough contexts."""
 
-    feature: Tensor  # [n_trials]
-    tokens: Tensor  # token ids of the contexts, [n_trials, n_shown + 1, window]
-    intruder: Tensor  # which of them is the intruder, [n_trials]
+    feature: Int[Tensor, " n_trials"]
+    tokens: Int[Tensor, "n_trials n_shown+1 window"]  # token ids of the contexts
+    intruder: Int[Tensor, " n_trials"]  # which of them is the intruder
 
 
 def intruder_trials(contexts: TopContexts, n_shown: int = 5, seed: int = 0) -> Trials:
-    """For each feature its n_shown strongest contexts and, at a random place among them, the strongest of another feature.
+    """For each feature its n_shown strongest contexts and, at a random place among them, another feature's strongest.
 
-    Features that are above zero in fewer than n_shown of their contexts are left out, as features and as intruders. Raises
-    ValueError where fewer than two are left, and where there are fewer contexts than n_shown.
+    Features that are above zero in fewer than n_shown of their contexts are left out, as features and as intruders.
+    Raises ValueError where fewer than two are left, and where there are fewer contexts than n_shown.
     """
     if contexts.tokens.shape[1] < n_shown:
         raise ValueError(
-            f"There are {contexts.tokens.shape[1]} contexts a feature: n_shown is {n_shown}; give no more than there are."
+            f"There are {contexts.tokens.shape[1]} contexts a feature: n_shown is {n_shown}; "
+            "give no more than there are."
         )
     feature = (contexts.activations[:, n_shown - 1, BEFORE] > 0).nonzero().flatten()
     if len(feature) < 2:
@@ -50,11 +52,14 @@ def intruder_trials(contexts: TopContexts, n_shown: int = 5, seed: int = 0) -> T
     return Trials(feature, swapped, intruder)
 
 
-def context_vectors(tokens: Tensor, rarity: Tensor, with_token: bool = True) -> Tensor:
+def context_vectors(
+    tokens: Int[Tensor, "... window"], rarity: Float[Tensor, " d_vocab"], with_token: bool = True
+) -> Float[Tensor, "... n_parts*d_vocab"]:
     """Contexts as vectors whose cosine is large if they share tokens: [..., window] to [..., 2 or 3 times d_vocab].
 
-    One part for the tokens before, wherever they stand; one for the last of them; one for the token itself, where the feature
-    is strongest, unless `with_token` is False. The tokens after are left out: the model has not seen them there.
+    One part for the tokens before, wherever they stand; one for the last of them; one for the token itself, where the
+    feature is strongest, unless `with_token` is False. The tokens after are left out: the model has not seen them
+    there.
 
     rarity: the weight of every token, [d_vocab], see `token_rarity`
     """
@@ -65,20 +70,22 @@ def context_vectors(tokens: Tensor, rarity: Tensor, with_token: bool = True) -> 
     return torch.cat([part * rarity for part in parts], dim=-1)
 
 
-def token_rarity(rows: Tensor, d_vocab: int) -> Tensor:
+def token_rarity(rows: Int[Tensor, "n_rows pos"], d_vocab: int) -> Float[Tensor, " d_vocab"]:
     """Minus the logarithm of every token's share in text [n_rows, pos], [d_vocab]; one count is added to each."""
     counts = torch.bincount(rows.flatten(), minlength=d_vocab) + 1.0
     return -(counts / counts.sum()).log()
 
 
-def odd_one_out(vectors: Tensor) -> Tensor:
+def odd_one_out(vectors: Float[Tensor, "... n d"]) -> Int[Tensor, "..."]:
     """Which of the vectors [..., n, d] has the lowest mean cosine with the others: [...]."""
     unit = F.normalize(vectors, dim=-1)
     cosines = unit @ unit.transpose(-1, -2)
     return (cosines.sum(dim=-1) - cosines.diagonal(dim1=-2, dim2=-1)).argmin(dim=-1)
 
 
-def intruders_found(trials: Trials, rarity: Tensor, with_token: bool = True) -> Tensor:
+def intruders_found(
+    trials: Trials, rarity: Float[Tensor, " d_vocab"], with_token: bool = True
+) -> Bool[Tensor, " n_trials"]:
     """For each trial whether the odd one out is the intruder, bool [n_trials]. By chance it is one in n_shown + 1."""
     found = [odd_one_out(context_vectors(part, rarity, with_token)) for part in trials.tokens.split(64)]
     return torch.cat(found) == trials.intruder

@@ -3,17 +3,20 @@
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from scripts.interp.features.predicates import Predicate
 
 
-def named_positions(predicate: Predicate, tokenizer: PreTrainedTokenizerBase, tokens: Tensor) -> Tensor:
+def named_positions(
+    predicate: Predicate, tokenizer: PreTrainedTokenizerBase, tokens: Int[Tensor, "batch pos"]
+) -> Bool[Tensor, "batch pos"]:
     """Where a predicate says yes, bool [batch, pos]; no at special tokens.
 
-    tokens: ids, [batch, pos]. A text begins after a special token, and the predicate sees nothing before that: its `tokens`
-    are the strings of one text, and `position` counts from the text's first token.
+    tokens: ids, [batch, pos]. A text begins after a special token, and the predicate sees nothing before that: its
+        `tokens` are the strings of one text, and `position` counts from the text's first token.
 
     Raises ValueError where the predicate returns something else than True or False.
     """
@@ -39,7 +42,7 @@ class Match(NamedTuple):
     f1: float
 
 
-def best_feature(active: Tensor, named: Tensor) -> Match:
+def best_feature(active: Bool[Tensor, "n n_features"], named: Bool[Tensor, " n"]) -> Match:
     """The feature whose activity agrees best with a predicate; F1 is 2 |both| / (|active| + |named|).
 
     active: where each feature is active, bool [n, n_features]; named: where the predicate says yes, bool [n]
@@ -51,7 +54,7 @@ def best_feature(active: Tensor, named: Tensor) -> Match:
     return Match(feature, f1[feature].item())
 
 
-def feature_f1(active: Tensor, named: Tensor) -> Tensor:
+def feature_f1(active: Bool[Tensor, "n n_features"], named: Bool[Tensor, " n"]) -> Float[Tensor, " n_features"]:
     """F1 of a predicate with every feature, [n_features]; 0 where nothing is active and nothing named.
 
     active: bool [n, n_features]; named: bool [n]
@@ -60,7 +63,7 @@ def feature_f1(active: Tensor, named: Tensor) -> Tensor:
     return 2 * both / (active.sum(dim=0) + named.sum()).clamp(min=1)
 
 
-def token_list(ids: Tensor, active: Tensor) -> Tensor:
+def token_list(ids: Int[Tensor, " n"], active: Bool[Tensor, " n"]) -> Int[Tensor, " n_listed"]:
     """The tokens at which a feature is active more often than not: a description that looks at no context.
 
     ids: token ids, [n]; active: bool [n]. Returns ids, [n_listed].

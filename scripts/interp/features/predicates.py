@@ -1,9 +1,9 @@
 """Descriptions of features as predicates: functions of a text's tokens and a position that say yes or no.
 
 A description that cannot be wrong says nothing. These are about the context of a token, not about the token alone: a
-feature that is active at one word wherever it stands is a detector of that word. They are a fixed library, so that features,
-neurons and other directions can be compared on equal terms. Those about topics
-(`about_…`) were added for an example of steering, after features had been looked at; the others were written before.
+feature that is active at one word wherever it stands is a detector of that word. They are a fixed library, so that
+features, neurons and other directions can be compared on equal terms. Those about topics (`about_…`) were added for an
+example of steering, after features had been looked at; the others were written before.
 """
 
 import re
@@ -162,12 +162,24 @@ def about_code(tokens: Sequence[str], position: int) -> bool:
 TOPICS: Mapping[str, frozenset[str]] = {
     topic: frozenset(words.split())
     for topic, words in {
-        "cooking": "cup cups tablespoon tablespoons teaspoon teaspoons butter sugar salt flour oven bake recipe sauce cook dish ingredients",
-        "family": "mother father mom dad sister brother son daughter aunt uncle grandmother grandfather grandma grandpa wife husband cousin family",
-        "law": "court law legal agreement party parties contract rights liability clause terms license judge provision policy",
+        "cooking": (
+            "cup cups tablespoon tablespoons teaspoon teaspoons butter sugar salt flour oven bake recipe sauce "
+            "cook dish ingredients"
+        ),
+        "family": (
+            "mother father mom dad sister brother son daughter aunt uncle grandmother grandfather grandma grandpa "
+            "wife husband cousin family"
+        ),
+        "law": (
+            "court law legal agreement party parties contract rights liability clause terms license judge "
+            "provision policy"
+        ),
         "numbers": "number numbers sum add subtract multiply divide equation equals total zero plus minus calculate",
         "music": "music song songs band album guitar piano singer sing concert melody rhythm orchestra",
-        "science": "science scientists research study theory energy galaxy galaxies planet universe experiment physics species cells",
+        "science": (
+            "science scientists research study theory energy galaxy galaxies planet universe experiment physics "
+            "species cells"
+        ),
         "school": "school student students teacher teachers class classroom college university lesson exam education",
         "war": "war army soldiers battle military weapons enemy troops attack fight",
     }.items()
@@ -176,8 +188,28 @@ TOPICS: Mapping[str, frozenset[str]] = {
 PREDICATES: Mapping[str, Predicate] = {f"about_{topic}": partial(about, topic) for topic in TOPICS} | {
     predicate.__name__: predicate
     for predicate in (
-        about_code, inside_quotation, inside_parentheses, inside_brackets, inside_bold, in_heading, in_list_item, starts_list_item, starts_line,
-        starts_sentence, continues_word, continues_number, continues_name, after_comma, after_to, after_article, after_possessive,
-        after_speaker, in_indented_line, in_python_def, in_comment, repeats, starts_text,
+        about_code,
+        inside_quotation,
+        inside_parentheses,
+        inside_brackets,
+        inside_bold,
+        in_heading,
+        in_list_item,
+        starts_list_item,
+        starts_line,
+        starts_sentence,
+        continues_word,
+        continues_number,
+        continues_name,
+        after_comma,
+        after_to,
+        after_article,
+        after_possessive,
+        after_speaker,
+        in_indented_line,
+        in_python_def,
+        in_comment,
+        repeats,
+        starts_text,
     )
-}  # fmt: skip
+}

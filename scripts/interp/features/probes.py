@@ -1,19 +1,20 @@
-"""Directions for a concept that is known beforehand: what a feature found without being told has to be compared with."""
+"""Directions for a concept known beforehand: what a feature found without being told is to be compared with."""
 
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
 class Direction(NamedTuple):
     """A concept is said to be present where activation · vector > threshold."""
 
-    vector: Tensor  # [d_in]
+    vector: Float[Tensor, " d_in"]
     threshold: float
 
 
-def difference_of_means(x: Tensor, named: Tensor) -> Tensor:
+def difference_of_means(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -> Float[Tensor, " d_in"]:
     """The mean activation where a concept is present, minus the mean where it is not, [d_in].
 
     x: [n, d_in]; named: bool [n]. Raises ValueError where the concept is present everywhere or nowhere.
@@ -22,7 +23,9 @@ def difference_of_means(x: Tensor, named: Tensor) -> Tensor:
     return x[named].mean(dim=0) - x[~named].mean(dim=0)
 
 
-def linear_probe(x: Tensor, named: Tensor, penalty: float = 1e-3, steps: int = 50) -> Tensor:
+def linear_probe(
+    x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"], penalty: float = 1e-3, steps: int = 50
+) -> Float[Tensor, " d_in"]:
     """The direction of a logistic regression that tells a concept's tokens from the others, [d_in].
 
     x: [n, d_in]; named: bool [n]
@@ -52,7 +55,7 @@ def linear_probe(x: Tensor, named: Tensor, penalty: float = 1e-3, steps: int = 5
     return vector.detach() / scale
 
 
-def best_threshold(scores: Tensor, named: Tensor) -> float:
+def best_threshold(scores: Float[Tensor, " n"], named: Bool[Tensor, " n"]) -> float:
     """The threshold at which `scores > threshold` has the largest F1 with a concept.
 
     scores: [n]; named: bool [n]. Take it on other text than that on which F1 is reported.
@@ -71,5 +74,6 @@ def best_threshold(scores: Tensor, named: Tensor) -> float:
 def _check(named: Tensor) -> None:
     if named.all() or not named.any():
         raise ValueError(
-            f"The concept is present at {int(named.sum())} of {len(named)} tokens: give text in which it is at some, and not at others."
+            f"The concept is present at {int(named.sum())} of {len(named)} tokens: "
+            "give text in which it is at some, and not at others."
         )

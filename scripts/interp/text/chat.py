@@ -1,13 +1,14 @@
 """Text as a conversation, in the words of a model's chat template, and which of the tokens are somebody's words.
 
-A chat template surrounds each message with tokens of its own (roles, separators, often a system message). They are the same in
-every conversation, so an autoencoder or a mean would mostly learn the template: they are masked.
+A chat template surrounds each message with tokens of its own (roles, separators, often a system message). They are the
+same in every conversation, so an autoencoder or a mean would mostly learn the template: they are masked.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -17,8 +18,8 @@ from scripts.interp.text.corpus import Document
 class ChatRows(NamedTuple):
     """Conversations cut to one length."""
 
-    tokens: Tensor  # token ids, long [n_rows, context]; BOS first, if the template begins with it
-    is_content: Tensor  # bool [n_rows, context]: tokens of the messages, not of the template
+    tokens: Int[Tensor, "n_rows context"]  # token ids; BOS first, if the template begins with it
+    is_content: Bool[Tensor, "n_rows context"]  # tokens of the messages, not of the template
     n_short: int  # conversations left out because they have fewer tokens than context
 
 
@@ -33,8 +34,8 @@ def conversation(document: Document) -> list[dict[str, str]]:
 def chat_rows(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, context: int) -> ChatRows:
     """Each document as a conversation, cut after `context` tokens; shorter ones are left out.
 
-    Raises ValueError for a tokenizer without chat template, for a text that spells one of its special tokens out, and where no
-    conversation is long enough.
+    Raises ValueError for a tokenizer without chat template, for a text that spells one of its special tokens out, and
+    where no conversation is long enough.
     """
     if not tokenizer.chat_template:
         raise ValueError("This model's tokenizer has no chat template: give an instruction-tuned model's.")
@@ -66,8 +67,8 @@ def written_out(
 ) -> tuple[str, list[tuple[int, int]]]:
     """A conversation as the chat template writes it, and where in that text each message begins and ends.
 
-    The template is asked once more with marks in place of the messages: a message's words may stand in the template too. Raises
-    ValueError for a template that does not write the messages as they are.
+    The template is asked once more with marks in place of the messages: a message's words may stand in the template
+    too. Raises ValueError for a template that does not write the messages as they are.
     """
     marks = [f"⟦{i}⟧" for i in range(len(messages))]
     rest = tokenizer.apply_chat_template(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -21,8 +22,8 @@ from scripts.interp.base.paths import ROOT
 
 CORPUS_FILE = ROOT / "data" / "corpus.jsonl.xz"
 LIBRARY = (
-    "argparse collections csv datetime decimal difflib doctest fractions functools heapq html.parser http.cookiejar json "
-    "logging mailbox os pathlib pickle random re shutil statistics string subprocess tempfile textwrap threading "
+    "argparse collections csv datetime decimal difflib doctest fractions functools heapq html.parser http.cookiejar "
+    "json logging mailbox os pathlib pickle random re shutil statistics string subprocess tempfile textwrap threading "
     "timeit unittest urllib.parse urllib.request xml.etree.ElementTree zipfile"
 ).split()  # modules of Python whose documentation `library_documentation` gives
 SPLITS = {"train": 90, "validation": 5, "test": 5}  # percent of the documents
@@ -84,8 +85,10 @@ def library_documentation(shortest: int = 300) -> list[Document]:
     return [Document("documentation", texts[name]) for name in sorted(texts)]
 
 
-def packed_tokens(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, context: int) -> Tensor:
-    """Token ids of the documents, one after the other in rows without padding; long [rows, context].
+def packed_tokens(
+    documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, context: int
+) -> Int[Tensor, "n_rows context"]:
+    """Token ids of the documents, one after the other in rows without padding; long [n_rows, context].
 
     Every row starts with BOS, and BOS stands between two documents in a row. A document that does not fit goes on in
     the next row, after that row's BOS; a document that starts with a row shares its BOS. A tokenizer without BOS gives
@@ -97,7 +100,7 @@ def packed_tokens(documents: Sequence[Document], tokenizer: PreTrainedTokenizerB
     return pack(token_ids((document.text for document in documents), tokenizer), tokenizer.bos_token_id, context)
 
 
-def pack(texts: Iterable[list[int]], bos_token_id: int | None, context: int) -> Tensor:
+def pack(texts: Iterable[list[int]], bos_token_id: int | None, context: int) -> Int[Tensor, "n_rows context"]:
     """`packed_tokens` of texts whose token ids are known, without BOS."""
     if not is_integer(context) or context < 2:
         raise ValueError(f"context is {context!r}: give an integer of 2 or more, as every row starts with BOS.")

@@ -1,6 +1,7 @@
 """Random tokens that come twice: only a model that copies from before can predict the repeat."""
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from scripts.interp.base.numbers import check_positive, is_integer
@@ -15,7 +16,7 @@ def create_induction_dataset(
     d_vocab: int | None = None,
     seed: int = 0,
     bos_token_id: int | None = None,
-) -> list[Tensor]:
+) -> list[Int[Tensor, "1 length"]]:
     """Random tokens, then the same tokens again: only a model that copies from before can predict the repeat.
 
     Returns n_samples LongTensors [1, 2 * seq_length], with `bos_token_id` in front [1, 1 + 2 * seq_length] if
@@ -37,7 +38,8 @@ def create_induction_dataset(
         raise ValueError(f"The range is {vocab_start!r} to {vocab_end!r}: give whole numbers from 0 up.")
     if d_vocab is not None and vocab_end > d_vocab:
         raise ValueError(
-            f"The range goes to {vocab_end} (excluded), but the vocabulary has {d_vocab} tokens: end it there or earlier."
+            f"The range goes to {vocab_end} (excluded), but the vocabulary has {d_vocab} tokens: "
+            "end it there or earlier."
         )
     if bos_token_id is not None and (not is_integer(bos_token_id) or bos_token_id < 0):
         raise ValueError(f"bos_token_id is {bos_token_id!r}: give a token id or None.")
