@@ -1,7 +1,7 @@
 """Printed numbers on another processor: the last digit may differ, because sums are taken in another order.
 
-Text, counts and every digit but the last have to be the same. Found on two machines with the same packages: one interval of
-0.41 printed as 0.40, and a variance of 218746.227 as 218746.192.
+Text, counts and every digit but the last have to be the same. Found on two machines with the same packages: one
+interval of 0.41 printed as 0.40, and a variance of 218746.227 as 218746.192.
 """
 
 import math

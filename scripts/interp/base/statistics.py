@@ -12,13 +12,11 @@ def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Float[T
     return torch.zeros(n_resamples, n).scatter_add_(1, drawn, torch.ones(n_resamples, n)) / n
 
 
-def bootstrap_interval(
-    values: Real[Tensor, " n"], level: float = 0.95, n_resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
+def bootstrap_interval(values: Real[Tensor, " n"], level: float = 0.95, n_resamples: int = 2000) -> tuple[float, float]:
     """Bootstrap interval of the mean of values [n]: lower and upper bound. Raises ValueError for fewer than two."""
     if values.dim() != 1 or len(values) < 2:
         raise ValueError(f"values has shape {tuple(values.shape)}: give at least two numbers, [n].")
-    means = bootstrap_weights(len(values), n_resamples, seed) @ values.detach().float().cpu()
+    means = bootstrap_weights(len(values), n_resamples) @ values.detach().float().cpu()
     tail = (1 - level) / 2
     low, high = torch.quantile(means, torch.tensor([tail, 1 - tail])).tolist()
     return low, high

@@ -20,7 +20,7 @@ class Trials(NamedTuple):
     """One intruder test for every feature that has enough contexts."""
 
     feature: Int[Tensor, " n_trials"]
-    tokens: Int[Tensor, "n_trials n_shown+1 window"]  # token ids of the contexts
+    tokens: Int[Tensor, "n_trials n_contexts window"]  # token ids; n_contexts is n_shown + 1
     intruder: Int[Tensor, " n_trials"]  # which of them is the intruder
 
 
@@ -54,7 +54,7 @@ def intruder_trials(contexts: TopContexts, n_shown: int = 5, seed: int = 0) -> T
 
 def context_vectors(
     tokens: Int[Tensor, "... window"], rarity: Float[Tensor, " d_vocab"], with_token: bool = True
-) -> Float[Tensor, "... n_parts*d_vocab"]:
+) -> Float[Tensor, "... d_out"]:
     """Contexts as vectors whose cosine is large if they share tokens: [..., window] to [..., 2 or 3 times d_vocab].
 
     One part for the tokens before, wherever they stand; one for the last of them; one for the token itself, where the

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+PENALTY = 1e-3  # in units of the activations' root mean square
+
 
 class Direction(NamedTuple):
     """A concept is said to be present where activation · vector > threshold."""
@@ -23,16 +25,13 @@ def difference_of_means(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -
     return x[named].mean(dim=0) - x[~named].mean(dim=0)
 
 
-def linear_probe(
-    x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"], penalty: float = 1e-3, steps: int = 50
-) -> Float[Tensor, " d_in"]:
+def linear_probe(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -> Float[Tensor, " d_in"]:
     """The direction of a logistic regression that tells a concept's tokens from the others, [d_in].
 
     x: [n, d_in]; named: bool [n]
-    penalty: on the squared weights, in units of the activations' root mean square
 
-    Both classes weigh the same. Its bias is left out: a threshold is chosen afterwards. Raises ValueError where the
-    concept is present everywhere or nowhere.
+    Both classes weigh the same; PENALTY is on the squared weights. Its bias is left out: a threshold is chosen
+    afterwards. Raises ValueError where the concept is present everywhere or nowhere.
     """
     _check(named)
     scale = x.square().mean().sqrt()
@@ -40,14 +39,14 @@ def linear_probe(
     weight = torch.where(named, 0.5 / named.sum(), 0.5 / (~named).sum())
     with torch.enable_grad():
         vector, bias = torch.zeros(x.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
-        optimizer = torch.optim.LBFGS([vector, bias], max_iter=steps, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([vector, bias], max_iter=50, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
             optimizer.zero_grad()
             each = torch.nn.functional.binary_cross_entropy_with_logits(
                 centred @ vector + bias, target, reduction="none"
             )
-            total = (weight * each).sum() + penalty * vector.square().sum()
+            total = (weight * each).sum() + PENALTY * vector.square().sum()
             total.backward()
             return total
 

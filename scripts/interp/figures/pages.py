@@ -74,10 +74,11 @@ def number_list(heading: str, pairs: Iterable[tuple[str, float]]) -> str:
     return f"<div><h3>{html.escape(heading)}</h3><table>{rows}</table></div>"
 
 
-def histogram(values: Float[Tensor, " n"], bins: int = 24, width: int = 300, height: int = 120) -> str:
-    """A histogram of positive numbers as SVG, with the largest one written under it; width and height in pixels."""
+def histogram(values: Float[Tensor, " n"]) -> str:
+    """A histogram of positive numbers as SVG, with the largest one written under it."""
     if len(values) == 0:
         return "<p>nowhere</p>"
+    bins, width, height = 24, 300, 120  # in pixels, without the line of text under it
     largest = values.max().item()
     counts = torch.histc(values.float(), bins, 0, largest)
     bar = f'width="{width / bins - 1:.1f}"'
