@@ -13,17 +13,11 @@ import torch
 from transformer_lens import patching as tl_patching
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.circuits import attention_routes as architectures, exact, patching
+from scripts.interp.circuits import attention_routes, exact, patching, sweeps
 from scripts.interp.circuits.attention_routes import Attention
-from scripts.interp.circuits.patching import (
-    HEAD_KINDS,
-    STREAM_KINDS,
-    exact_route,
-    first_difference,
-    patch_heads,
-    patch_stream,
-)
+from scripts.interp.circuits.patching import patch_heads, patch_stream
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs, swap
+from scripts.interp.circuits.sweeps import HEAD_KINDS, STREAM_KINDS, Sweep, exact_route, first_difference
 from scripts.interp.planted.circuits import planted_circuit
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.logits import compute_logit_diff
@@ -273,7 +267,7 @@ def test_language_models_agree_with_transformer_lens(chosen, name, atol, kind, b
     the same number in normalised effects: the embedded model's clean and corrupted runs differ by several.
     """
     model, pairs, layer_pos, layer_head, whole = chosen(name)
-    heads = patching.n_heads_of(model, kind)
+    heads = sweeps.n_heads_of(model, kind)
     cells, axes = (sorted({(layer, h * heads // model.cfg.n_heads) for layer, h in layer_head}), ("layer", "head"))
     if kind in STREAM_KINDS:
         cells, axes = layer_pos, ("layer", "pos")
@@ -285,7 +279,7 @@ def test_language_models_agree_with_transformer_lens(chosen, name, atol, kind, b
         ours = torch.stack([whole[kind].per_prompt[:, layer, column] for layer, column in cells], dim=1)
         clean, corrupted = whole[kind].clean, whole[kind].corrupted
     else:
-        ours, clean, corrupted = at_cells(patching._exact_sweep, model, pairs, kind, cells, axes)
+        ours, clean, corrupted = at_cells(sweeps.exact_sweep, model, pairs, kind, cells, axes)
     torch.testing.assert_close(ours.mean(0), theirs, atol=atol, rtol=0)
     assert (ours - corrupted[:, None]).abs().max() > 20 * atol
     assert name == "gpt2" or (clean - corrupted).mean() > 1
@@ -300,17 +294,17 @@ def test_the_plain_way_of_a_language_model(chosen, kind, by_position):
         cells, axes = layer_head[1:3], ("layer", "head")
         if by_position:
             cells, axes = ([(layer, pairs.clean.shape[1] - 1, h) for layer, h in cells], ("layer", "pos", "head"))
-    ours = at_cells(patching._exact_sweep, model, pairs, kind, cells, axes)
-    plain = at_cells(patching._plain_sweep, model, pairs, kind, cells, axes)
+    ours = at_cells(sweeps.exact_sweep, model, pairs, kind, cells, axes)
+    plain = at_cells(sweeps.plain_sweep, model, pairs, kind, cells, axes)
     torch.testing.assert_close(ours, plain, atol=1e-5, rtol=0)
 
 
 def at_cells(way, model, pairs, kind, cells, axes):
     """Either way at some cells only: [batch, cells], and what clean and corrupted runs give."""
-    route = (exact_route(model, pairs.clean),) if way is patching._exact_sweep else ()
+    route = (exact_route(model, pairs.clean),) if way is sweeps.exact_sweep else ()
     bar = patching.progress_bar(len(cells), "", False)
     with torch.no_grad():
-        return way(model, *route, pairs, kind, cells, axes, "denoising", None, bar)
+        return way(Sweep(model, pairs, kind, cells, axes, "denoising"), *route, bar)
 
 
 @pytest.mark.parametrize("n_key_value_heads", [4, 2, 1])
@@ -498,14 +492,14 @@ def test_no_mlps_to_patch(patching_toys, toy_pairs, plain):
 @pytest.fixture
 def no_routes_known(monkeypatch):
     """As if no model had been looked at yet: whether a model has a route is found out once."""
-    monkeypatch.setattr(patching, "_routes", weakref.WeakKeyDictionary())
+    monkeypatch.setattr(sweeps, "_routes", weakref.WeakKeyDictionary())
 
 
 def test_an_unknown_architecture_takes_the_plain_way(patching_toys, toy_pairs, no_routes_known, monkeypatch):
     toy, pairs = patching_toys["rms"], toy_pairs["late"]
     expected = patch_heads(toy, pairs, "k", normalise=False)
-    patching._routes.clear()
-    monkeypatch.setattr(architectures, "ROUTES", {})
+    sweeps._routes.clear()
+    monkeypatch.setattr(attention_routes, "ROUTES", {})
     with pytest.warns(UserWarning, match="No exact route for native: the architecture TransformerLensNative") as said:
         result = patch_heads(toy, pairs, "k", normalise=False)
     assert said[0].filename == __file__
@@ -518,9 +512,9 @@ def test_an_unknown_architecture_takes_the_plain_way(patching_toys, toy_pairs, n
 def test_a_wrong_route_is_noticed(patching_toys, toy_pairs, no_routes_known, monkeypatch):
     toy, pairs = patching_toys["standard"], toy_pairs["late"]
     expected = patch_stream(toy, pairs, "attn_out", normalise=False)
-    patching._routes.clear()
+    sweeps._routes.clear()
     wrong = Attention(1.0, lambda x, start: x)
-    monkeypatch.setitem(architectures.ROUTES, "TransformerLensNative", lambda model: wrong)
+    monkeypatch.setitem(attention_routes.ROUTES, "TransformerLensNative", lambda model: wrong)
     end = exact.run(toy, wrong, pairs.clean[:1]).resid_pre[-1]
     by = (toy.unembed(toy.ln_final(end)) - toy(pairs.clean[:1])).abs().max().item()
     assert by > 0.01
@@ -596,7 +590,7 @@ def test_the_size_of_chunks_does_not_matter(patching_toys, toy_pairs, monkeypatc
     expected = [sweep(toy, pairs, *each, normalise=False).per_prompt for each in sweeps]
     calls, finish = [], exact.finish
     monkeypatch.setattr(exact, "finish", lambda *args: calls.append(1) or finish(*args))
-    monkeypatch.setattr(patching, "CHUNK_TOKENS", chunk)
+    monkeypatch.setattr(sweeps, "CHUNK_TOKENS", chunk)
     got = [sweep(toy, pairs, *each, normalise=False).per_prompt for each in sweeps]
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
     positions = 5  # from the first difference on, each a batch of its own

@@ -10,7 +10,8 @@ import torch
 
 from scripts import run_patching_benchmark as benchmark
 from scripts.interp.base.paths import ROOT
-from scripts.interp.circuits.patching import PatchingResult, first_difference
+from scripts.interp.circuits.patching import PatchingResult
+from scripts.interp.circuits.sweeps import first_difference
 
 
 @pytest.fixture(scope="module")

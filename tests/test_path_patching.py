@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_direct_path
 
-from scripts.interp.circuits import attention_routes as architectures, exact, patching, path_patching
-from scripts.interp.circuits.patching import first_difference
+from scripts.interp.circuits import attention_routes, exact, sweeps
 from scripts.interp.circuits.path_patching import path_patch
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
+from scripts.interp.circuits.sweeps import exact_route, first_difference
 from scripts.interp.planted.circuits import MOVED, N_TOKENS, POSITION, SHARP, TOKEN, planted_circuit
 from scripts.interp.runs.logits import compute_logit_diff
 from scripts.interp.text.ioi import create_ioi_dataset
@@ -204,7 +204,7 @@ def test_the_size_of_chunks_does_not_matter(patching_toys, toy_pairs, monkeypatc
     expected = path_patch(toy, pairs, receivers, "k", direct=direct, normalise=False).per_prompt
     calls, finish = [], exact.finish
     monkeypatch.setattr(exact, "finish", lambda *args: calls.append(1) or finish(*args))
-    monkeypatch.setattr(path_patching, "CHUNK_TOKENS", chunk)
+    monkeypatch.setattr(sweeps, "CHUNK_TOKENS", chunk)
     got = path_patch(toy, pairs, receivers, "k", direct=direct, normalise=False).per_prompt
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
     at_a_time = {1: 1, 40: 40 // (3 * 5), 10**6: 8}[chunk]
@@ -239,8 +239,8 @@ def test_it_refuses(patching_toys, toy_pairs, plain):
 def test_an_unknown_architecture_takes_the_plain_way(patching_toys, toy_pairs, monkeypatch):
     toy, pairs = patching_toys["rms"], toy_pairs["late"]
     expected = path_patch(toy, pairs, [(2, 0)], "k", normalise=False)
-    monkeypatch.setattr(patching, "_routes", weakref.WeakKeyDictionary())
-    monkeypatch.setattr(architectures, "ROUTES", {})
+    monkeypatch.setattr(sweeps, "_routes", weakref.WeakKeyDictionary())
+    monkeypatch.setattr(attention_routes, "ROUTES", {})
     with pytest.warns(UserWarning, match="No exact route for native"):
         result = path_patch(toy, pairs, [(2, 0)], "k", normalise=False)
     again = path_patch(toy, pairs, [(2, 0)], "k", normalise=False)  # a second warning would be an error
@@ -252,7 +252,7 @@ def test_an_unknown_architecture_takes_the_plain_way(patching_toys, toy_pairs, m
 def test_whole_runs(patching_toys, toy_pairs, plain):
     """The exact way never runs the model itself; the plain one twice a sender, and once for either end."""
     toy, pairs, runs = patching_toys["standard"], toy_pairs["late"], []
-    patching.exact_route(toy, pairs.clean)  # compares logits, once
+    exact_route(toy, pairs.clean)  # compares logits, once
     counter = toy.original_model.register_forward_hook(lambda *_: runs.append(1))
     try:
         path_patch(toy, pairs, [(1, 0), (2, 3)], "q", normalise=False, plain=plain)

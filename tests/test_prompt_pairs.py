@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from scripts.interp.circuits.patching import first_difference, patch_heads
+from scripts.interp.circuits.patching import patch_heads
 from scripts.interp.circuits.path_patching import path_patch
 from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs, prompt_pairs, swap
+from scripts.interp.circuits.sweeps import first_difference
 from scripts.interp.text.ioi import WHEN_TEMPLATES, create_ioi_dataset
 
 

@@ -11,36 +11,55 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.numbers import is_integer
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention
-from scripts.interp.circuits.patching import (
-    CHUNK_TOKENS,
+from scripts.interp.circuits.patching import PatchingResult, result
+from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
+from scripts.interp.circuits.sweeps import (
     Direction,
-    PatchingResult,
+    Measured,
+    Runs,
+    both_runs,
     check_choice,
     check_direction,
+    chunks,
     exact_route,
-    first_difference,
     logit_reader,
     n_heads_of,
-    result,
     turned,
+    unpatched,
 )
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
 from scripts.interp.runs.prompts import check_layer
 
 Head = tuple[int, int]  # (layer, head)
 Through = Literal["q", "k", "v"]
+
+
+class Paths(NamedTuple):
+    """Which paths are patched, one sender's at a time, and in which runs."""
+
+    model: TransformerBridge
+    pairs: PromptPairs
+    senders: list[Head]
+    """The heads whose output changes, deeper ones last, all below the deepest receiver."""
+    receivers: list[Head]
+    """The heads that the change may reach, deeper ones last."""
+    through: Through
+    """What it reaches there: queries, keys or values."""
+    direct: bool
+    """Whether MLPs and norms on the way are frozen too."""
+    direction: Direction
 
 
 def path_patch(
@@ -77,10 +96,11 @@ def path_patch(
     senders = [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
     acting = [sender for sender in senders if sender[0] < last_layer]
     attention = None if plain else exact_route(model, pairs.clean, stacklevel=3)
-    what = f"path patching through {through}"
-    with torch.no_grad(), cached_hook_dict(model), progress_bar(len(acting), what, progress) as bar:
-        measure = _plain_paths if attention is None else _exact_paths
-        changed, clean, corrupted = measure(model, attention, pairs, acting, receivers, through, direction, direct, bar)
+    paths = Paths(model, pairs, acting, receivers, through, direct, direction)
+    bar = progress_bar(len(acting), f"path patching through {through}", progress)
+    with torch.no_grad(), cached_hook_dict(model), bar:
+        measured = _plain_paths(paths, bar) if attention is None else _exact_paths(paths, attention, bar)
+    changed, clean, corrupted = measured
     base, _ = turned(direction, clean, corrupted)
     unchanged = base[:, None].repeat(1, len(senders) - len(acting))
     patched = torch.cat([changed, unchanged], dim=1).unflatten(1, (model.cfg.n_layers, model.cfg.n_heads))
@@ -88,84 +108,66 @@ def path_patch(
     return result(patched, clean, corrupted, ("layer", "head"), direction, normalise, hooks, stacklevel=3)
 
 
-def _exact_paths(model, attention, pairs, senders, receivers, through, direction, direct, bar):
-    tokens = turned(direction, pairs.clean, pairs.corrupted)
-    start, batch = first_difference(pairs), len(pairs.clean)
-    keep = ("q", "z", "mlp_out")
-    base = exact.run(model, attention, tokens[0], keep=keep)
-    source = exact.run(model, attention, tokens[1], before=base, start=start, keep=keep)
-    read = logit_reader(model, pairs, None)
-    of_base, of_source = (read(run.resid_pre[-1][None, :, -1])[0] for run in (base, source))
-    size = max(1, CHUNK_TOKENS // (batch * (tokens[0].shape[1] - start)))
-    first_layer = receivers[0][0]
+def _exact_paths(paths: Paths, attention: Attention, bar: tqdm) -> Measured:
+    """What every sender's change does by way of the receivers, computed from the first receiver's layer on."""
+    model, through = paths.model, paths.through
+    runs = both_runs(model, attention, paths.pairs, paths.direction, keep=("q", "z", "mlp_out"))
+    read = logit_reader(model, paths.pairs, None)
+    of_base, of_source = unpatched(runs, read)
+    first_layer = paths.receivers[0][0]
     patched = []
-    for chunk in (senders[i : i + size] for i in range(0, len(senders), size)):
-        arrived = _arrivals(model, attention, base, source, start, chunk, receivers, through, direct)
+    for senders in chunks(paths.senders, runs, runs.first):
+        arrived = _arrivals(paths, runs, senders)
 
         def replace(layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
             into = {"q": q, "k": k, "v": v}[through]
-            for head in (head for of_layer, head in receivers if of_layer == layer):
+            for head in (head for of_layer, head in paths.receivers if of_layer == layer):
                 into[:, :, head] = arrived[layer][:, :, head]
 
-        entry = base.resid_pre[first_layer][:, start:].expand(len(chunk), -1, -1, -1)
-        rows = exact.finish(model, attention, base, start, {(first_layer, "pre"): entry}, replace)
+        entry = runs.base.resid_pre[first_layer][:, runs.first :].expand(len(senders), -1, -1, -1)
+        rows = exact.finish(model, attention, runs.base, runs.first, {(first_layer, "pre"): entry}, replace)
         patched.append(read(rows).T)
-        bar.update(len(chunk))
-    return torch.cat(patched, dim=1), *turned(direction, of_base, of_source)
+        bar.update(len(senders))
+    return torch.cat(patched, dim=1), *turned(paths.direction, of_base, of_source)
 
 
-def _arrivals(
-    model: TransformerBridge,
-    attention: Attention,
-    base: exact.Run,
-    source: exact.Run,
-    start: int,
-    senders: Sequence[Head],
-    receivers: Sequence[Head],
-    through: Through,
-    direct: bool,
-) -> dict[int, Tensor]:
-    """What the receivers' layers get if one sender is replaced and all other heads are frozen.
+def _arrivals(paths: Paths, runs: Runs, senders: Sequence[Head]) -> dict[int, Tensor]:
+    """What the receivers' layers get if one of these senders is replaced and all other heads are frozen.
 
-    Returns for every such layer its q, k or v, [senders · batch, pos from start on, heads, d_head].
+    Returns for every such layer its q, k or v, [senders · batch, pos from the first difference on, heads, d_head].
     """
-    layers = {layer for layer, _ in receivers}
+    model, base, start = runs.model, runs.base, runs.first
+    layers = {layer for layer, _ in paths.receivers}
     of_layer = {layer: [head for _, head in group] for layer, group in groupby(senders, key=lambda s: s[0])}
     batch = len(base.z[0])
     change = base.resid_pre[0].new_zeros(0, base.resid_pre[0].shape[1] - start, model.cfg.d_model)
     arrived = {}
     for layer in range(max(layers) + 1):
-        block = model.blocks[layer]
         if layer in layers:
             here = base.resid_pre[layer][:, start:].repeat(len(change) // batch, 1, 1)
-            if direct:
-                got = _frozen_norm_projection(model, attention, layer, here, change, through, start)
-            else:
-                got = dict(zip("qkv", exact.project(model, attention, layer, here + change, start)))[through]
+            got = _projected(paths, runs, layer, here, change)
             waiting = len(senders) - len(change) // batch  # senders at this layer and above change nothing here
-            missing = getattr(base, through)[layer][:, start:].repeat(waiting, 1, 1, 1)
+            missing = getattr(base, paths.through)[layer][:, start:].repeat(waiting, 1, 1, 1)
             arrived[layer] = torch.cat([got, missing])
         if layer in of_layer:
-            z = (source.z[layer] - base.z[layer][:, start:])[:, :, of_layer[layer]]
-            written = torch.einsum("bphe,hed->hbpd", z, block.attn.W_O[of_layer[layer]])
+            z = (runs.source.z[layer] - base.z[layer][:, start:])[:, :, of_layer[layer]]
+            written = torch.einsum("bphe,hed->hbpd", z, model.blocks[layer].attn.W_O[of_layer[layer]])
             change = torch.cat([change, written.flatten(0, 1)])
-        if not direct and len(change):
+        if not paths.direct and len(change):
             here = base.resid_mid[layer][:, start:].repeat(len(change) // batch, 1, 1)
             frozen = base.mlp_out[layer][:, start:].repeat(len(change) // batch, 1, 1)
             change = change + exact.mlp(model, layer, here + change) - frozen
     return arrived
 
 
-def _frozen_norm_projection(
-    model: TransformerBridge,
-    attention: Attention,
-    layer: int,
-    here: Tensor,
-    change: Tensor,
-    through: Through,
-    start: int,
-) -> Tensor:
-    """q, k or v of `here` plus what `change` adds through a norm that divides as if nothing had changed."""
+def _projected(paths: Paths, runs: Runs, layer: int, here: Tensor, change: Tensor) -> Tensor:
+    """q, k or v of the streams `here` + `change`, [rows, pos from the first difference on, d_model] each.
+
+    Of direct paths the norm divides as if nothing had changed.
+    """
+    model, through = runs.model, paths.through
+    if not paths.direct:
+        return dict(zip("qkv", exact.project(model, runs.attention, layer, here + change, runs.first)))[through]
     block = model.blocks[layer]
     weight = getattr(block.attn, f"W_{through.upper()}")
     if getattr(block.ln1, "weight", None) is not None:
@@ -177,22 +179,23 @@ def _frozen_norm_projection(
         change = change / (stream.pow(2).mean(dim=-1, keepdim=True) + model.cfg.eps).sqrt()
     added = torch.einsum("bpd,hde->bphe", change, weight)
     if through != "v":
-        added = attention.rotate(added, start)
-    return dict(zip("qkv", exact.project(model, attention, layer, here, start)))[through] + added
+        added = runs.attention.rotate(added, runs.first)
+    return dict(zip("qkv", exact.project(model, runs.attention, layer, here, runs.first)))[through] + added
 
 
-def _plain_paths(model, attention, pairs, senders, receivers, through, direction, direct, bar):
+def _plain_paths(paths: Paths, bar: tqdm) -> Measured:
     """The same with hooks on the whole model, two runs a sender."""
-    tokens = turned(direction, pairs.clean, pairs.corrupted)
+    model, pairs = paths.model, paths.pairs
+    into, source_tokens = turned(paths.direction, pairs.clean, pairs.corrupted)
     layers = range(model.cfg.n_layers)
     z_names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
     frozen = list(z_names)
-    if direct:
+    if paths.direct:
         frozen += [f"blocks.{layer}.hook_mlp_out" for layer in layers if not model.cfg.attn_only]
         frozen += [f"blocks.{layer}.ln1.hook_scale" for layer in layers]
-    base_logits, base = model.run_with_cache(tokens[0], names_filter=frozen)
-    source_logits, source = model.run_with_cache(tokens[1], names_filter=z_names)
-    names = {layer: f"blocks.{layer}.attn.hook_{through}" for layer, _ in receivers}
+    base_logits, base = model.run_with_cache(into, names_filter=frozen)
+    source_logits, source = model.run_with_cache(source_tokens, names_filter=z_names)
+    names = {layer: f"blocks.{layer}.attn.hook_{paths.through}" for layer, _ in paths.receivers}
 
     def measure(logits: Tensor) -> Tensor:
         return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)
@@ -207,24 +210,24 @@ def _plain_paths(model, attention, pairs, senders, receivers, through, direction
         return z
 
     def replace(activation: Tensor, hook: object, layer: int) -> Tensor:
-        heads = [head for of_layer, head in receivers if of_layer == layer]
+        heads = [head for of_layer, head in paths.receivers if of_layer == layer]
         activation = activation.clone()
         activation[:, :, heads] = arrived[names[layer]][:, :, heads]
         return activation
 
     patched = []
-    for layer, head in senders:
+    for layer, head in paths.senders:
         hooks = [(name, partial(freeze, name=name)) for name in frozen if name != z_names[layer]]
         hooks.append((z_names[layer], partial(send, name=z_names[layer], head=head)))
         with warnings.catch_warnings(), model.hooks(fwd_hooks=hooks):
             # TransformerLens doubts a changed scale; freezing it is what a direct path means.
             warnings.filterwarnings("ignore", message=".*hook_scale.*")
-            _, arrived = model.run_with_cache(tokens[0], names_filter=list(names.values()))
+            _, arrived = model.run_with_cache(into, names_filter=list(names.values()))
         replacing = [(name, partial(replace, layer=layer)) for layer, name in names.items()]
-        patched.append(measure(model.run_with_hooks(tokens[0], fwd_hooks=replacing)))
+        patched.append(measure(model.run_with_hooks(into, fwd_hooks=replacing)))
         bar.update()
     of_base, of_source = measure(base_logits), measure(source_logits)
-    return torch.stack(patched, dim=1), *turned(direction, of_base, of_source)
+    return torch.stack(patched, dim=1), *turned(paths.direction, of_base, of_source)
 
 
 def _check_receivers(model: TransformerBridge, receivers: Sequence[Head], through: Through) -> list[Head]:
