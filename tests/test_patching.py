@@ -20,6 +20,7 @@ from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs, swap
 from scripts.interp.circuits.sweeps import HEAD_KINDS, STREAM_KINDS, Sweep, exact_route, first_difference
 from scripts.interp.planted.circuits import planted_circuit
 from scripts.interp.runs.caches import cache_filter
+from scripts.interp.runs.heads import n_heads_of
 from scripts.interp.runs.logits import compute_logit_diff
 from scripts.interp.text.ioi import create_ioi_dataset
 
@@ -267,7 +268,7 @@ def test_language_models_agree_with_transformer_lens(chosen, name, atol, kind, b
     the same number in normalised effects: the embedded model's clean and corrupted runs differ by several.
     """
     model, pairs, layer_pos, layer_head, whole = chosen(name)
-    heads = sweeps.n_heads_of(model, kind)
+    heads = n_heads_of(model, kind)
     cells, axes = (sorted({(layer, h * heads // model.cfg.n_heads) for layer, h in layer_head}), ("layer", "head"))
     if kind in STREAM_KINDS:
         cells, axes = layer_pos, ("layer", "pos")

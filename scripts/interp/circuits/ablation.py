@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.base.numbers import is_integer
 from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.caches import cache_filter
+from scripts.interp.runs.heads import Head, check_head
 from scripts.interp.runs.hooks import cached_hook_dict, run_with_hooks
-from scripts.interp.runs.prompts import Prompt, check_layer, prompt_tokens
-
-Head = tuple[int, int]  # (layer, head)
+from scripts.interp.runs.prompts import Prompt, prompt_tokens
 
 
 def mean_head_outputs(model: TransformerBridge, prompts: Prompt) -> Tensor:
@@ -122,9 +120,7 @@ def _replacements(
 
 def _by_layer(model: TransformerBridge, heads: Iterable[Head]) -> dict[int, list[int]]:
     chosen: dict[int, list[int]] = {}
-    for layer, head in sorted(set(map(tuple, heads))):
-        check_layer(model, layer)
-        if not is_integer(head) or not 0 <= head < model.cfg.n_heads:
-            raise ValueError(f"There is no head {head!r}: a layer's heads are 0 to {model.cfg.n_heads - 1}.")
+    for pair in sorted(set(map(tuple, heads))):
+        layer, head = check_head(model, pair)
         chosen.setdefault(layer, []).append(head)
     return chosen

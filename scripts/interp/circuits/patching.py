@@ -29,10 +29,10 @@ from scripts.interp.circuits.sweeps import (
     check_direction,
     exact_route,
     exact_sweep,
-    n_heads_of,
     plain_sweep,
     turned,
 )
+from scripts.interp.runs.heads import n_heads_of
 from scripts.interp.runs.hooks import cached_hook_dict
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.base.numbers import is_integer
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention
@@ -34,15 +33,13 @@ from scripts.interp.circuits.sweeps import (
     chunks,
     exact_route,
     logit_reader,
-    n_heads_of,
     turned,
     unpatched,
 )
+from scripts.interp.runs.heads import Head, check_head
 from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
-from scripts.interp.runs.prompts import check_layer
 
-Head = tuple[int, int]  # (layer, head)
 Through = Literal["q", "k", "v"]
 
 
@@ -233,13 +230,7 @@ def _plain_paths(paths: Paths, bar: tqdm) -> Measured:
 def _check_receivers(model: TransformerBridge, receivers: Sequence[Head], through: Through) -> list[Head]:
     if not receivers or any(not isinstance(head, (tuple, list)) or len(head) != 2 for head in receivers):
         raise ValueError(f"receivers is {receivers}: give at least one pair (layer, head), in a list.")
-    heads = n_heads_of(model, through)
-    for layer, head in receivers:
-        check_layer(model, layer)
-        if not is_integer(head) or not 0 <= head < heads:
-            kind = "key and value" if through != "q" else "query"
-            raise ValueError(f"There is no receiver head {head!r}: {kind} heads are 0 to {heads - 1}.")
-    receivers = sorted(set(map(tuple, receivers)))
+    receivers = sorted({check_head(model, tuple(head), "receiver head", through) for head in receivers})
     if receivers[-1][0] == 0:
         raise ValueError("All receivers are in layer 0: no head is below them.")
     return receivers

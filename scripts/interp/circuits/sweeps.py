@@ -20,6 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention, find_route
 from scripts.interp.circuits.prompt_pairs import PromptPairs
+from scripts.interp.runs.heads import n_heads_of
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.logits import compute_logit_diff
 
@@ -208,12 +209,6 @@ def check_choice(name: str, given: str, allowed: tuple[str, ...]) -> None:
     """Raise ValueError unless `given` is one of `allowed`."""
     if given not in allowed:
         raise ValueError(f"{name} is {given!r}: choose one of {', '.join(allowed)}.")
-
-
-def n_heads_of(model: TransformerBridge, kind: str) -> int:
-    """How many heads a kind of activation has: keys and values may have fewer than queries."""
-    shared = model.cfg.n_key_value_heads if kind in ("k", "v") else None
-    return shared or model.cfg.n_heads
 
 
 def _entry(sweep: Sweep, runs: Runs, start: int, layer: int, cells: list[Cell]) -> tuple[tuple[int, str], Tensor]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from scripts.interp.base.numbers import is_integer
-from scripts.interp.runs.prompts import Prompt, check_layer, prompt_tokens
+from scripts.interp.runs.heads import check_head
+from scripts.interp.runs.prompts import Prompt, prompt_tokens
 
 
 def check_hooks(model: TransformerBridge, names: Sequence[str]) -> list[str]:
@@ -106,9 +106,7 @@ def zero_head(model: TransformerBridge, layer: int, head: int) -> tuple[str, Cal
 
     Raises ValueError for a layer or a head that the model does not have, both counted from 0.
     """
-    check_layer(model, layer)
-    if not is_integer(head) or not 0 <= head < model.cfg.n_heads:
-        raise ValueError(f"There is no head {head!r}: a layer's heads are 0 to {model.cfg.n_heads - 1}.")
+    check_head(model, (layer, head))
 
     def remove(z: Tensor, hook: object) -> Tensor:
         z = z.clone()

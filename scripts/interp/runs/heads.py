@@ -1,0 +1,28 @@
+"""Attention heads as arguments: pairs (layer, head), counted from 0."""
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from scripts.interp.base.numbers import is_integer
+from scripts.interp.runs.prompts import check_layer
+
+Head = tuple[int, int]  # (layer, head)
+
+
+def n_heads_of(model: TransformerBridge, kind: str) -> int:
+    """How many heads a kind of activation has: keys and values may have fewer than queries."""
+    shared = model.cfg.n_key_value_heads if kind in ("k", "v") else None
+    return shared or model.cfg.n_heads
+
+
+def check_head(model: TransformerBridge, head: Head, what: str = "head", kind: str = "z") -> Head:
+    """Return `head`, a pair (layer, head); raise ValueError unless it is one of the model's.
+
+    what: what the message calls it; kind: of the activation, whose heads may be fewer (see `n_heads_of`)
+    """
+    layer, number = head
+    check_layer(model, layer)
+    n_heads = n_heads_of(model, kind)
+    if not is_integer(number) or not 0 <= number < n_heads:
+        whose = {"q": "query", "k": "key and value", "v": "key and value"}.get(kind, "a layer's")
+        raise ValueError(f"There is no {what} {number!r}: {whose} heads are 0 to {n_heads - 1}.")
+    return layer, number
