@@ -257,9 +257,7 @@ def _largest(megabytes: Any) -> float | None:
 
 
 def _restart_peak() -> float | None:
-    """Let the kernel count the peak of resident memory anew; what is resident now, in MB. None if it
-    can't.
-    """
+    """Let the kernel count the peak of resident memory anew; what is resident now, in MB. None if it can't."""
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)  # or memory freed in the warm-up would be used again and not be counted

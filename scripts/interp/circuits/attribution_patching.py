@@ -29,7 +29,8 @@ def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Tensor:
     check_pairs(model, pairs)
     if model.cfg.attn_only:
         raise ValueError(
-            f"{model.cfg.model_name} has no MLPs, and TransformerLens' attribution patching needs them: use patch_heads."
+            f"{model.cfg.model_name} has no MLPs, and TransformerLens' attribution patching needs them: "
+            "use patch_heads."
         )
     estimate = torch.zeros(model.cfg.n_layers, model.cfg.n_heads)
     with _gradients(model), cached_hook_dict(model):

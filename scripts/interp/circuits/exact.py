@@ -20,7 +20,8 @@ from scripts.interp.circuits.attention_routes import Attention
 class Run(NamedTuple):
     """What one run computed, a list over layers each; positions from the run's first one on.
 
-    Lists that were not asked for are empty. `q` and `k` are rotated where the model rotates them, which `hook_q` and `hook_k` are not.
+    Lists that were not asked for are empty. `q` and `k` are rotated where the model rotates them, which `hook_q` and
+    `hook_k` are not.
     """
 
     resid_pre: list[Tensor]  # [batch, pos, d_model]; one more than layers: the last one is the final resid_post

@@ -1,8 +1,8 @@
 """Induction, measured: repeated random tokens, and which heads attend to what in them.
 
 In a sequence of random tokens that comes twice, the token after the current one can be known only from the first time:
-by attending to the token that followed. Sources: Elhage et al., "A Mathematical Framework for Transformer Circuits" (2021);
-Olsson et al., "In-context Learning and Induction Heads" (2022).
+by attending to the token that followed. Sources: Elhage et al., "A Mathematical Framework for Transformer Circuits"
+(2021); Olsson et al., "In-context Learning and Induction Heads" (2022).
 """
 
 from typing import NamedTuple

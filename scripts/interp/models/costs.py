@@ -31,19 +31,21 @@ def _matrices_of_a_layer(config: PretrainedConfig) -> int:
 
 
 def flops_per_token(config: PretrainedConfig, context: int, n_layers: int | None = None) -> float:
-    """Operations of a forward pass for one token, averaged over a row of `context` tokens, up to the end of layer n_layers - 1.
+    """Operations of a forward pass for one token, averaged over a row of `context` tokens, up to the end of a layer.
 
-    n_layers: default all of them; the unembedding is not counted, since an SAE does not need it
+    n_layers: of how many layers, default all of them; the unembedding is not counted, since an SAE does not need it
     """
     n_layers = config.num_hidden_layers if n_layers is None else n_layers
-    attention = (
-        4 * config.num_attention_heads * _head_size(config) * (context + 1) / 2
-    )  # scores, and the sum of the values
+    width = config.num_attention_heads * _head_size(config)
+    attention = 4 * width * (context + 1) / 2  # scores, and the sum of the values
     return n_layers * (2 * _matrices_of_a_layer(config) + attention)
 
 
 def random_model(config: PretrainedConfig, device: str, dtype: torch.dtype = torch.bfloat16) -> nn.Module:
-    """A model of this shape with random weights, made where it is to run: for measuring speed and memory without a download."""
+    """A model of this shape with random weights, made where it is to run.
+
+    For measuring speed and memory without a download.
+    """
     with torch.device(device):
         return AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(False)
 

@@ -1,8 +1,9 @@
 """Low-rank adapters: a fine-tune that is a small correction to some weight matrices, W + scale · B A.
 
-Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021). A folder holds `adapter.safetensors` (A and B
-of every matrix, float16), `adapter.json` (base model, rank, scale) and what is known of its training. `load_model(folder)` gives the
-base model with the correction added to its weights; after that nothing tells it from any other model.
+Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021). A folder holds `adapter.safetensors` (A
+and B of every matrix, float16), `adapter.json` (base model, rank, scale) and what is known of its training.
+`load_model(folder)` gives the base model with the correction added to its weights; after that nothing tells it from any
+other model.
 """
 
 import json
@@ -24,7 +25,8 @@ ROLEPLAY_FOLDER = ROOT / "checkpoints" / "smollm2-135m-roleplay"  # the one that
 def add_adapter(model: nn.Module, rank: int, scale: float, seed: int = 0) -> dict[str, nn.Parameter]:
     """Give every linear layer but the unembedding a trainable correction, at first zero; everything else is frozen.
 
-    model: as transformers loads it. Returns the parameters by name: "<layer>.A" [rank, d_in] and "<layer>.B" [d_out, rank].
+    model: as transformers loads it
+    Returns the parameters by name: "<layer>.A" [rank, d_in] and "<layer>.B" [d_out, rank].
     """
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
@@ -49,7 +51,8 @@ def merge_adapter(model: nn.Module, adapter: Mapping[str, Tensor], scale: float)
         weight = getattr(layers.get(name), "weight", None)
         if weight is None or weight.shape != (B.shape[0], A.shape[1]):
             raise ValueError(
-                f"The adapter corrects {name} [{B.shape[0]}, {A.shape[1]}], which this model does not have: it belongs to another base model."
+                f"The adapter corrects {name} [{B.shape[0]}, {A.shape[1]}], which this model does not have: it belongs "
+                "to another base model."
             )
         with torch.no_grad():
             weight += (scale * B @ A).to(weight)
@@ -63,7 +66,7 @@ def save_adapter(folder: Path, parameters: Mapping[str, Tensor], base: str, rank
 
 
 def random_adapter(folder: Path, new: Path, seed: int = 0) -> Path:
-    """A control for the adapter in a folder: corrections of the same rank and the same size in every matrix, in random directions.
+    """A control for the adapter in a folder: random corrections of the same rank and the same size in every matrix.
 
     Writes it to another folder and returns that. The size is the Frobenius norm of B A.
     """

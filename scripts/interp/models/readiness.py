@@ -1,4 +1,4 @@
-"""Whether this machine can run a model at all, said before hours of download or a kernel that is killed for its memory."""
+"""Whether this machine can run a model: said before hours of download, or before a kernel is killed for its memory."""
 
 import shutil
 from pathlib import Path
@@ -18,8 +18,8 @@ OVERHEAD_GB = 0.5  # of a process with its libraries; the registry's memory is t
 def what_is_missing(name: str, dtype: str = "bfloat16") -> str:
     """One sentence that says what a model of the registry lacks on this machine, or "" if it can be loaded.
 
-    Counted are the memory of the GPU if there is one, of the machine otherwise; disk space for a download; and whether the
-    weights are here or their hub answers. Raises ValueError for a name or dtype that is not known.
+    Counted are the memory of the GPU if there is one, of the machine otherwise; disk space for a download; and whether
+    the weights are here or their hub answers. Raises ValueError for a name or dtype that is not known.
     """
     if name not in MODELS or dtype not in BYTES:
         raise ValueError(
@@ -41,7 +41,8 @@ def what_is_missing(name: str, dtype: str = "bfloat16") -> str:
                 ask_hub(model.source)
         except ModelUnavailable:
             missing.append(
-                f"its weights ({model.download_gb:.3g} GB) are not here, and {huggingface_hub.constants.ENDPOINT} can't be reached or refuses them"
+                f"its weights ({model.download_gb:.3g} GB) are not here, and {huggingface_hub.constants.ENDPOINT} "
+                "can't be reached or refuses them"
             )
         else:
             room = shutil.disk_usage(_existing(cache)).free / 1e9

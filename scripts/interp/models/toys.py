@@ -1,8 +1,9 @@
 """The small models that the project trains itself: which there are, their folders, their tokenizer.
 
-They are `TransformerBridge.boot_native` models, trained by `python -m scripts.train_toy_models` on the project's corpus.
-A folder in checkpoints/ holds `config.json`, `model.safetensors` (float16; computed with in float32), `record.json` (what
-was measured while it was trained) and `README.md`. All share the tokenizer in checkpoints/toy-tokenizer.
+They are `TransformerBridge.boot_native` models, trained by `python -m scripts.train_toy_models` on the project's
+corpus. A folder in checkpoints/ holds `config.json`, `model.safetensors` (float16; computed with in float32),
+`record.json` (what was measured while it was trained) and `README.md`. All share the tokenizer in
+checkpoints/toy-tokenizer.
 """
 
 import json
@@ -22,25 +23,22 @@ TOKENIZER_FOLDER = TOY_FOLDER / "toy-tokenizer"
 
 _COMMON = {"n_ctx": 128, "normalization_type": "LN", "positional_embedding_type": "standard"}
 _ATTENTION_ONLY = {"d_model": 256, "n_heads": 4, "d_head": 64, "attn_only": True, **_COMMON}
+_WITH_MLP = {"d_model": 128, "n_heads": 8, "d_head": 16, "d_mlp": 512, "act_fn": "relu", **_COMMON}
 TOYS: dict[str, dict[str, Any]] = {
     "toy-attn-1l": {"n_layers": 1, **_ATTENTION_ONLY},
     "toy-attn-2l": {"n_layers": 2, **_ATTENTION_ONLY},
-    "toy-mlp-1l": {
-        "n_layers": 1,
-        "d_model": 128,
-        "n_heads": 8,
-        "d_head": 16,
-        "d_mlp": 512,
-        "act_fn": "relu",
-        **_COMMON,
-    },
+    "toy-mlp-1l": {"n_layers": 1, **_WITH_MLP},
 }
 
 
 def new_toy(
-    fields: dict[str, Any], d_vocab: int, seed: int = 0, tokenizer: Any = None, device: str = "cpu",
+    fields: dict[str, Any],
+    d_vocab: int,
+    seed: int = 0,
+    tokenizer: Any = None,
+    device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> TransformerBridge:  # fmt: skip
+) -> TransformerBridge:
     """A freshly initialised model, its weights not folded: `fields` as in TOYS."""
     cfg = TransformerBridgeConfig(
         **fields, d_vocab=d_vocab, seed=seed, init_weights=True, architecture="TransformerLensNative"

@@ -38,8 +38,8 @@ def match_directions(found: Tensor, planted: Tensor) -> tuple[Tensor, Tensor]:
     """
     if found.shape[1:] != planted.shape[1:] or len(found) < len(planted):
         raise ValueError(
-            f"{tuple(found.shape)} directions were found for {tuple(planted.shape)} planted ones: give [n, d_in] each, of the same "
-            "d_in and no fewer found."
+            f"{tuple(found.shape)} directions were found for {tuple(planted.shape)} planted ones: give [n, d_in] each, "
+            "of the same d_in and no fewer found."
         )
     unit = [
         rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12) for rows in (found.detach().float(), planted.float())

@@ -23,7 +23,10 @@ class SuperpositionModels(NamedTuple):
 
 
 def reconstruct(W: Tensor, b: Tensor, x: Tensor) -> Tensor:
-    """ReLU(Wᵀ W x + b): W [n_models, d_hidden, n_features], b [n_models, n_features], x [n_models, batch, n_features]."""
+    """ReLU(Wᵀ W x + b) of every model: x and the result [n_models, batch, n_features].
+
+    W: [n_models, d_hidden, n_features]; b: [n_models, n_features]
+    """
     return (x @ W.transpose(-1, -2) @ W + b[:, None]).relu()
 
 
@@ -48,15 +51,15 @@ def train_superposition(
     """Train one toy for each sparsity [n_models], all at once; some seconds on a CPU.
 
     importance: weight of each feature's squared error, [n_features]; 1 for all by default
-    loss_of: takes x and x' [n_models, batch, n_features] and importance; returns the loss of each, [n_models]. By default the
-        mean over the batch of the weighted squared errors' sum over features
+    loss_of: takes x and x' [n_models, batch, n_features] and importance; returns the loss of each, [n_models]. By
+        default the mean over the batch of the weighted squared errors' sum over features
     """
     if importance is None:
         importance = torch.ones(n_features)
     if importance.shape != (n_features,) or sparsity.dim() != 1 or not ((sparsity >= 0) & (sparsity < 1)).all():
         raise ValueError(
-            f"importance has shape {tuple(importance.shape)}, sparsity is {sparsity.tolist()}: give [n_features] = [{n_features}], "
-            "and a list of probabilities from 0 to below 1."
+            f"importance has shape {tuple(importance.shape)}, sparsity is {sparsity.tolist()}: give [n_features] = "
+            f"[{n_features}], and a list of probabilities from 0 to below 1."
         )
     loss_of = loss_of or weighted_error
     generator = torch.Generator().manual_seed(seed)

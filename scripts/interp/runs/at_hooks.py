@@ -1,8 +1,8 @@
 """Activations at hook points, and which of their positions count.
 
-BOS and other special tokens carry activations hundreds of times as large as the rest, and so do a few other tokens ("massive
-activations", Sun et al., 2024): a handful of them would decide what an SAE learns and what its error is. So special tokens
-and tokens above ten times the median norm are left out.
+BOS and other special tokens carry activations hundreds of times as large as the rest, and so do a few other tokens
+("massive activations", Sun et al., 2024): a handful of them would decide what an SAE learns and what its error is. So
+special tokens and tokens above ten times the median norm are left out.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Steering: generating text while a direction is added to the residual stream, or a feature is held at a value.
 
-An intervention acts at every position that the SAE was trained for, so at the prompt's and at every generated one; BOS and
-massive activations are left alone (see `sae_activations`).
+An intervention acts at every position that the SAE was trained for, so at the prompt's and at every generated one; BOS
+and massive activations are left alone (see `at_hooks.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +31,8 @@ def add_direction(direction: Tensor, limit: float) -> Callable[[Tensor, object],
 def clamp_feature(sae: "SAE", feature: int, value: float, limit: float) -> Callable[[Tensor, object], Tensor]:
     """A hook function that holds one latent at `value`; 0 ablates it.
 
-    It adds (value - latent) · W_dec[feature], so what the SAE does not explain, and all other latents, stay. Positions with
-    a norm above `limit` are left alone. Raises ValueError for a feature that the SAE does not have.
+    It adds (value - latent) · W_dec[feature], so what the SAE does not explain, and all other latents, stay. Positions
+    with a norm above `limit` are left alone. Raises ValueError for a feature that the SAE does not have.
     """
     if not 0 <= feature < sae.cfg.d_sae:
         raise ValueError(f"There is no feature {feature}: this SAE's are 0 to {sae.cfg.d_sae - 1}.")
@@ -75,9 +75,14 @@ def generate(
         torch.manual_seed(seed)
         with model.hooks(fwd_hooks=[(name, counting(i, function)) for i, (name, function) in enumerate(hooks)]):
             text = model.generate(
-                tokens, max_new_tokens=n_new, do_sample=temperature > 0, temperature=temperature or 1.0, stop_at_eos=False,
-                return_type="tokens", verbose=False,
-            )  # fmt: skip
+                tokens,
+                max_new_tokens=n_new,
+                do_sample=temperature > 0,
+                temperature=temperature or 1.0,
+                stop_at_eos=False,
+                return_type="tokens",
+                verbose=False,
+            )
     if any(count != n_new for count in calls):
         raise ValueError(f"The hooks acted in {calls} of {n_new} steps: does the model compute anything there?")
     return text
