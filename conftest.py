@@ -9,6 +9,9 @@ import psutil
 import pytest
 
 from tests.rounding import take_rounding_for_equal
+from tests.shapes import check_shapes_in
+
+check_shapes_in("scripts.interp")  # before any test imports it
 
 # Two kernels that use both cores each take three times as long as one after the other, and one thread gives the same
 # numbers everywhere.
