@@ -7,6 +7,7 @@ import sys
 from html import escape
 
 import nbformat.v4
+import psutil
 import pytest
 from nbgrader.api import Gradebook
 
@@ -53,6 +54,13 @@ class Drop(ast.NodeTransformer):
 get_ipython().ast_transformers.append(Drop())
 """
 NO_TRACEBACKS = "get_ipython().showtraceback = lambda *a, **k: None"
+# A process without the environment that processes of the grader are known by, in a session of its own
+LEFT_BEHIND = "a-process-left-behind"
+LEAVES_A_PROCESS = f"""
+import subprocess, sys
+command = [sys.executable, "-c", "import time; time.sleep(300)", "{LEFT_BEHIND}"]
+_ = subprocess.Popen(command, env={{}}, start_new_session=True)
+"""
 # Wrong answers with tampering on top, graded like everybody else's.
 HOSTILE = {"hostile": DROPS_ASSERTS, "hostile-showtraceback": NO_TRACEBACKS, "hostile-fake-result": PRINTS_TEN}
 # More of them, against the canaries alone: a cell that comes before the tests.
@@ -243,6 +251,7 @@ def submissions(released):
     yield "edited", edited(released)
     yield "memory", filled(released, first="hog = []\nwhile True:\n    hog.append(torch.empty(25_000_000))")
     yield "flood", filled(released, first="print('x' * 100_000_000)")
+    yield "leaves", filled(released, first=LEAVES_A_PROCESS)
     yield "killed", filled(released, first="import os\nos.kill(os.getpid(), 9)")
     yield "no-metadata", no_metadata(released)
     yield (
@@ -353,6 +362,7 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
         ("memory", "cell 3 ran out of memory", (10, 20)),
         ("flood", "cell 3 wrote too much output", (10, 20)),
         ("killed", "cell 3 ended its Python process", (10, 20)),
+        ("leaves", "^ok$", (10, 20)),
         ("warns", "^ok$", (10, 20)),
         (
             "prints-tests",
@@ -365,6 +375,11 @@ def test_what_is_broken_is_named_and_costs_only_its_own_points(graded, student, 
     row = graded[1][student]
     assert re.search(said, row["status"]), row["status"]
     assert points(row) == scored
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans do not come to the worker")
+def test_what_a_submission_leaves_running_is_ended(graded):
+    assert [p.pid for p in psutil.process_iter(["cmdline"]) if LEFT_BEHIND in (p.info["cmdline"] or [])] == []
 
 
 @pytest.mark.parametrize("student", HOSTILE)
