@@ -587,12 +587,12 @@ def test_a_patch_that_changes_nothing_warns(patching_toys, toy_pairs, by_positio
 @pytest.mark.parametrize("chunk", [1, 50, 10**6])
 def test_the_size_of_chunks_does_not_matter(patching_toys, toy_pairs, monkeypatch, chunk):
     toy, pairs = patching_toys["rotary"], toy_pairs["late"]
-    sweeps = [("resid_pre", False), ("resid_post", False), ("z", False), ("k", True), ("pattern", True)]
-    expected = [sweep(toy, pairs, *each, normalise=False).per_prompt for each in sweeps]
+    kinds = [("resid_pre", False), ("resid_post", False), ("z", False), ("k", True), ("pattern", True)]
+    expected = [sweep(toy, pairs, *each, normalise=False).per_prompt for each in kinds]
     calls, finish = [], exact.finish
     monkeypatch.setattr(exact, "finish", lambda *args: calls.append(1) or finish(*args))
     monkeypatch.setattr(sweeps, "CHUNK_TOKENS", chunk)
-    got = [sweep(toy, pairs, *each, normalise=False).per_prompt for each in sweeps]
+    got = [sweep(toy, pairs, *each, normalise=False).per_prompt for each in kinds]
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
     positions = 5  # from the first difference on, each a batch of its own
     at_once = positions + positions + 1 + positions + positions

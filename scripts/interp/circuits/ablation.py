@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -19,7 +20,7 @@ from scripts.interp.runs.hooks import cached_hook_dict, run_with_hooks
 from scripts.interp.runs.prompts import Prompt, prompt_tokens
 
 
-def mean_head_outputs(model: TransformerBridge, prompts: Prompt) -> Tensor:
+def mean_head_outputs(model: TransformerBridge, prompts: Prompt) -> Float[Tensor, "n_layers pos n_heads d_head"]:
     """Every head's mean output z over several prompts, position by position: [n_layers, pos, n_heads, d_head].
 
     Give prompts of the one template that will be ablated, so that a position means the same in all of them, and
@@ -35,10 +36,10 @@ def ablate_heads(
     model: TransformerBridge,
     prompts: Prompt,
     heads: Iterable[Head],
-    means: Tensor | None = None,
+    means: Float[Tensor, "n_layers pos n_heads d_head"] | None = None,
     *,
-    clean_logits: Tensor | None = None,
-) -> Tensor:
+    clean_logits: Float[Tensor, "batch pos d_vocab"] | None = None,
+) -> Float[Tensor, "batch pos d_vocab"]:
     """The logits [batch, pos, d_vocab] without these heads: their z is their mean, or zero where there are no means.
 
     heads: pairs (layer, head), at least one
@@ -57,7 +58,12 @@ def ablate_heads(
         return run_with_hooks(model, tokens, hooks, clean_logits=clean_logits)
 
 
-def run_circuit(model: TransformerBridge, prompts: Prompt, circuit: Iterable[Head], means: Tensor) -> Tensor:
+def run_circuit(
+    model: TransformerBridge,
+    prompts: Prompt,
+    circuit: Iterable[Head],
+    means: Float[Tensor, "n_layers pos n_heads d_head"],
+) -> Float[Tensor, "batch pos d_vocab"]:
     """The logits [batch, pos, d_vocab] if only the circuit's heads work and all others give their means.
 
     circuit: pairs (layer, head); may be empty. MLPs and norms work as always, on what they then get, and position 0
@@ -73,7 +79,9 @@ def run_circuit(model: TransformerBridge, prompts: Prompt, circuit: Iterable[Hea
         return model.run_with_hooks(tokens, fwd_hooks=hooks)
 
 
-def head_direct_effects(model: TransformerBridge, pairs: PromptPairs, means: Tensor | None = None) -> Tensor:
+def head_direct_effects(
+    model: TransformerBridge, pairs: PromptPairs, means: Float[Tensor, "n_layers pos n_heads d_head"] | None = None
+) -> Float[Tensor, "batch n_layers n_heads"]:
     """What each head's output at the last position adds to the logit difference by itself: [batch, n_layers, n_heads].
 
     Of the clean prompts, in logits, the final norm's scale held fixed; what later components make of the output is

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis.attribution_patching import attribution_patch
@@ -16,7 +17,7 @@ from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
 
 
-def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Tensor:
+def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Float[Tensor, "n_layers n_heads"]:
     """Estimated change of the logit difference if a head's output were patched clean into corrupted.
 
     Returns [n_layers, n_heads] in logits, the mean over pairs: a linear estimate of

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -24,14 +25,14 @@ class Run(NamedTuple):
     `hook_k` are not.
     """
 
-    resid_pre: list[Tensor]  # [batch, pos, d_model]; one more than layers: the last one is the final resid_post
-    resid_mid: list[Tensor]  # [batch, pos, d_model]
-    attn_out: list[Tensor]  # [batch, pos, d_model]
-    mlp_out: list[Tensor]  # [batch, pos, d_model]
-    q: list[Tensor]  # [batch, pos, n_heads, d_head]
-    k: list[Tensor]  # [batch, pos, n_key_value_heads, d_head]
-    v: list[Tensor]  # [batch, pos, n_key_value_heads, d_head]
-    z: list[Tensor]  # [batch, pos, n_heads, d_head]
+    resid_pre: list[Float[Tensor, "batch pos d_model"]]  # one more than layers: the last one is the final resid_post
+    resid_mid: list[Float[Tensor, "batch pos d_model"]]
+    attn_out: list[Float[Tensor, "batch pos d_model"]]
+    mlp_out: list[Float[Tensor, "batch pos d_model"]]
+    q: list[Float[Tensor, "batch pos n_heads d_head"]]
+    k: list[Float[Tensor, "batch pos n_key_value_heads d_head"]]
+    v: list[Float[Tensor, "batch pos n_key_value_heads d_head"]]
+    z: list[Float[Tensor, "batch pos n_heads d_head"]]
 
 
 OPTIONAL = ("q", "z", "attn_out", "mlp_out")  # of a run: what only some patches need
@@ -40,12 +41,12 @@ OPTIONAL = ("q", "z", "attn_out", "mlp_out")  # of a run: what only some patches
 def run(
     model: TransformerBridge,
     attention: Attention,
-    tokens: Tensor,
+    tokens: Int[Tensor, "batch pos"],
     before: Run | None = None,
     start: int = 0,
     keep: Collection[str] = OPTIONAL,
 ) -> Run:
-    """Run the model on token ids [batch, pos] and keep what it computed.
+    """Run the model on token ids and keep what it computed.
 
     With `before`, the run of other tokens that are the same up to position `start` (excluded), only the
     positions from `start` on are computed and kept; the keys and values before them are those of `before`.
@@ -80,9 +81,9 @@ def finish(
     attention: Attention,
     base: Run,
     start: int,
-    entries: Mapping[tuple[int, str], Tensor],
+    entries: Mapping[tuple[int, str], Float[Tensor, "_n batch rest d_model"]],
     edit: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
-) -> Tensor:
+) -> Float[Tensor, "all_n batch d_model"]:
     """Take patched residual streams of `base` to the end: the final resid_post at the last position.
 
     entries: for (layer, "pre") and (layer, "mid"), the residual streams that replace `resid_pre` or
@@ -124,8 +125,8 @@ def finish(
     return rows[:, -1].unflatten(0, (-1, batch))
 
 
-def embed(model: TransformerBridge, tokens: Tensor) -> Tensor:
-    """What enters the first layer: [batch, pos, d_model]."""
+def embed(model: TransformerBridge, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+    """What enters the first layer."""
     resid = model.embed(tokens)
     if model.cfg.positional_embedding_type == "standard":
         resid = resid + model.pos_embed(torch.arange(tokens.shape[1], device=tokens.device)[None])
@@ -133,9 +134,13 @@ def embed(model: TransformerBridge, tokens: Tensor) -> Tensor:
 
 
 def project(
-    model: TransformerBridge, attention: Attention, layer: int, resid: Tensor, start: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k, v of a residual stream [rows, pos, d_model] whose first position is `start`; q and k rotated."""
+    model: TransformerBridge, attention: Attention, layer: int, resid: Float[Tensor, "rows pos d_model"], start: int
+) -> tuple[
+    Float[Tensor, "rows pos n_heads d_head"],
+    Float[Tensor, "rows pos n_key_value_heads d_head"],
+    Float[Tensor, "rows pos n_key_value_heads d_head"],
+]:
+    """q, k, v of a residual stream whose first position is `start`; q and k rotated."""
     block = model.blocks[layer]
     # Not `ln1(resid)`: after that the bridge holds every layer's input until its own attention has run.
     x = block.ln1.forward(resid)
@@ -143,8 +148,13 @@ def project(
     return attention.rotate(q, start), attention.rotate(k, start), v
 
 
-def mix(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """z [rows, n, n_heads, d_head] of the last n positions' queries, given all positions' keys and values."""
+def mix(
+    attention: Attention,
+    q: Float[Tensor, "rows n n_heads d_head"],
+    k: Float[Tensor, "rows pos n_key_value_heads d_head"],
+    v: Float[Tensor, "rows pos n_key_value_heads d_head"],
+) -> Float[Tensor, "rows n n_heads d_head"]:
+    """z of the last n positions' queries, given all positions' keys and values."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     z = F.scaled_dot_product_attention(
         q, k, v, attn_mask=_sees(q, k), scale=attention.scale, enable_gqa=q.shape[1] != k.shape[1]
@@ -152,15 +162,21 @@ def mix(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return z.transpose(1, 2)
 
 
-def pattern(attention: Attention, q: Tensor, k: Tensor) -> Tensor:
-    """Attention weights [rows, n_heads, n, pos] of the last n positions' queries."""
+def pattern(
+    attention: Attention,
+    q: Float[Tensor, "rows n n_heads d_head"],
+    k: Float[Tensor, "rows pos n_key_value_heads d_head"],
+) -> Float[Tensor, "rows n_heads n pos"]:
+    """Attention weights of the last n positions' queries."""
     q, k = q.transpose(1, 2), k.transpose(1, 2)
     k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = (q @ k.transpose(-2, -1) * attention.scale).masked_fill(~_sees(q, k), -torch.inf)
     return scores.softmax(dim=-1)
 
 
-def mlp(model: TransformerBridge, layer: int, resid: Tensor) -> Tensor:
+def mlp(
+    model: TransformerBridge, layer: int, resid: Float[Tensor, "rows pos d_model"]
+) -> Float[Tensor, "rows pos d_model"]:
     """What the layer's MLP adds to `resid_mid`; zero in an attention-only model."""
     if model.cfg.attn_only:
         return torch.zeros_like(resid)

@@ -8,6 +8,7 @@ by attending to the token that followed. Sources: Elhage et al., "A Mathematical
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -15,14 +16,14 @@ from scripts.interp.runs.caches import cache_filter
 
 
 class HeadScores(NamedTuple):
-    """The average attention weight of every head to three kinds of positions: [n_layers, n_heads] each."""
+    """The average attention weight of every head to three kinds of positions."""
 
-    induction: Tensor  # from the second time of a token to the token after its first time
-    previous_token: Tensor  # to the position before
-    duplicate_token: Tensor  # from the second time of a token to its first time
+    induction: Float[Tensor, "n_layers n_heads"]  # from the second time of a token to the token after its first time
+    previous_token: Float[Tensor, "n_layers n_heads"]  # to the position before
+    duplicate_token: Float[Tensor, "n_layers n_heads"]  # from the second time of a token to its first time
 
 
-def repeat_scores(model: TransformerBridge, tokens: Tensor, period: int) -> HeadScores:
+def repeat_scores(model: TransformerBridge, tokens: Int[Tensor, "batch pos"], period: int) -> HeadScores:
     """Every head's scores on BOS and random tokens that come twice: tokens [batch, 1 + 2 · period].
 
     Averages over the second half's positions, all prompts alike; a weight is a probability from 0 to 1.

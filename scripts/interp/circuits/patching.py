@@ -13,6 +13,7 @@ import warnings
 from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -39,18 +40,20 @@ from scripts.interp.runs.hooks import cached_hook_dict
 class PatchingResult(NamedTuple):
     """What a sweep measured."""
 
-    effect: Tensor
+    effect: Float[Tensor, "*axes"]
     """One number a cell, axes as in `axes`. Normalised: 0 is the corrupted runs' logit difference and 1 the clean
     runs', whatever the direction, so "nothing changed" is 0 when denoising and 1 when noising; it is a ratio of
     means over the prompts and is never clamped. Not normalised: the mean change of the logit difference."""
-    per_prompt: Tensor  # [batch, *axes], the patched runs' logit differences
-    clean: Tensor  # [batch], logit differences of the clean runs
-    corrupted: Tensor  # [batch], logit differences of the corrupted runs
+    per_prompt: Float[Tensor, " batch *axes"]  # the patched runs' logit differences
+    clean: Float[Tensor, " batch"]  # logit differences of the clean runs
+    corrupted: Float[Tensor, " batch"]  # logit differences of the corrupted runs
     axes: tuple[str, ...]  # ("layer", "pos"), ("layer", "head") or ("layer", "pos", "head")
     direction: str
     normalise: bool
 
-    def interval(self, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> tuple[Tensor, Tensor]:
+    def interval(
+        self, level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+    ) -> tuple[Float[Tensor, "*axes"], Float[Tensor, "*axes"]]:
         """Bootstrap interval of the effect over prompts: lower and upper bound, axes as in `axes`.
 
         Prompts are drawn anew with replacement; other templates or names are not covered by it. Raises
@@ -141,16 +144,16 @@ def patch_heads(
 
 
 def result(
-    patched: Tensor,
-    clean: Tensor,
-    corrupted: Tensor,
+    patched: Float[Tensor, " batch *axes"],
+    clean: Float[Tensor, " batch"],
+    corrupted: Float[Tensor, " batch"],
     axes: tuple[str, ...],
     direction: str,
     normalise: bool,
     hooks: str,
     stacklevel: int = 4,
 ) -> PatchingResult:
-    """Put measurements together: `patched` [batch, *axes], `clean` and `corrupted` [batch].
+    """Put measurements together, logit differences all.
 
     hooks: what was patched, for the warning if that changed nothing at all; stacklevel: as in `exact_route`
     Raises ValueError if normalised effects are asked for and the clean runs are no better than the corrupted.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -13,10 +14,10 @@ from scripts.interp.runs.prompts import prompt_tokens
 class PromptPairs(NamedTuple):
     """Prompts that differ in what they ask for, and the two answers they ask for."""
 
-    clean: Tensor  # [batch, pos] token ids
-    corrupted: Tensor  # [batch, pos] token ids
-    answers: Tensor  # [batch] token ids: right after the clean prompt
-    wrong_answers: Tensor  # [batch] token ids: right after the corrupted prompt
+    clean: Int[Tensor, "batch pos"]  # token ids
+    corrupted: Int[Tensor, "batch pos"]  # token ids
+    answers: Int[Tensor, " batch"]  # token ids: right after the clean prompt
+    wrong_answers: Int[Tensor, " batch"]  # token ids: right after the corrupted prompt
 
 
 def prompt_pairs(model: TransformerBridge, samples: Sequence[Mapping[str, str]]) -> PromptPairs:

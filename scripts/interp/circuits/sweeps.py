@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
@@ -25,10 +26,10 @@ from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.logits import compute_logit_diff
 
 Direction = Literal["denoising", "noising"]
-Metric = Callable[[Tensor], Tensor]
+Metric = Callable[[Float[Tensor, "batch 1 d_vocab"]], Float[Tensor, ""]]
 Cell = tuple[int, ...]  # (layer, pos), (layer, head) or (layer, pos, head)
-Measured = tuple[Tensor, Tensor, Tensor]
-"""Logit differences of the patched runs, [batch, cells], of the clean and of the corrupted ones, [batch] each."""
+Measured = tuple[Float[Tensor, "batch cells"], Float[Tensor, " batch"], Float[Tensor, " batch"]]
+"""Logit differences of the patched runs, of the clean and of the corrupted ones. A metric counts as one prompt."""
 
 STREAM_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 HEAD_KINDS = ("z", "q", "k", "v", "pattern")
@@ -119,7 +120,7 @@ def plain_sweep(sweep: Sweep, bar: tqdm) -> Measured:
     return torch.stack(patched, dim=1), *turned(sweep.direction, of_base, of_source)
 
 
-def exact_route(model: TransformerBridge, tokens: Tensor, stacklevel: int = 4) -> Attention | None:
+def exact_route(model: TransformerBridge, tokens: Int[Tensor, "batch pos"], stacklevel: int = 4) -> Attention | None:
     """How to compute the model's attention outside its own forward pass, or None after saying why, once.
 
     A route is used only if it gives the model's own logits for the first of these prompts, to a thousandth.
@@ -159,8 +160,8 @@ def both_runs(
     return Runs(model, attention, base, exact.run(model, attention, source, base, first, keep), first)
 
 
-def unpatched(runs: Runs, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """What `read`, a `logit_reader`, makes of the ends of base and source: [batch] each."""
+def unpatched(runs: Runs, read: Callable[[Tensor], Tensor]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """What `read`, a `logit_reader`, makes of the ends of base and source."""
     of_base, of_source = (read(run.resid_pre[-1][None, :, -1])[0] for run in (runs.base, runs.source))
     return of_base, of_source
 

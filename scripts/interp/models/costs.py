@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
@@ -58,8 +59,10 @@ class Throughput(NamedTuple):
     peak_gb: float | None  # of GPU memory; None without a GPU
 
 
-def throughput(model: nn.Module, config: PretrainedConfig, tokens: Tensor, repeats: int = 3) -> Throughput:
-    """How fast this machine runs a model over token ids [batch, pos], the fastest of some repeats after a first one.
+def throughput(
+    model: nn.Module, config: PretrainedConfig, tokens: Int[Tensor, "batch pos"], repeats: int = 3
+) -> Throughput:
+    """How fast this machine runs a model over token ids, the fastest of some repeats after a first one.
 
     model: called with the tokens; it computes the unembedding as well, which is counted here
     """

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -10,10 +11,10 @@ from torch import Tensor
 class PlantedDictionary(NamedTuple):
     """Activations that are known to be sums of a few directions."""
 
-    x: Tensor  # activations, [n, d_in]
-    coefficients: Tensor  # how strongly each feature is present, zero mostly, never negative, [n, n_features]
-    directions: Tensor  # of unit norm, neither orthogonal nor a basis, [n_features, d_in]
-    bias: Tensor  # in every activation, [d_in]
+    x: Float[Tensor, "n d_in"]  # activations
+    coefficients: Float[Tensor, "n n_features"]  # how strongly each feature is present, zero mostly, never negative
+    directions: Float[Tensor, "n_features d_in"]  # of unit norm, neither orthogonal nor a basis
+    bias: Float[Tensor, " d_in"]  # in every activation
 
 
 def planted_dictionary(
@@ -30,11 +31,13 @@ def planted_dictionary(
     return PlantedDictionary(x, coefficients, directions, bias)
 
 
-def match_directions(found: Tensor, planted: Tensor) -> tuple[Tensor, Tensor]:
+def match_directions(
+    found: Float[Tensor, "n_found d_in"], planted: Float[Tensor, "n_planted d_in"]
+) -> tuple[Int[Tensor, " n_planted"], Float[Tensor, " n_planted"]]:
     """For each planted direction, one row of `found`, no row twice, so that the sum of their cosines is largest.
 
-    found: [n_found, d_in], at least as many as planted; planted: [n_planted, d_in]
-    Returns the rows' numbers and the cosines, [n_planted] each. Negative directions do not match.
+    found: at least as many as planted
+    Returns the rows' numbers and the cosines. Negative directions do not match.
     """
     if found.shape[1:] != planted.shape[1:] or len(found) < len(planted):
         raise ValueError(

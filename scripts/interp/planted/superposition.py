@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from scripts.interp.base.progress import progress_bar
@@ -17,21 +18,24 @@ from scripts.interp.base.progress import progress_bar
 class SuperpositionModels(NamedTuple):
     """Several trained toys, one for each sparsity."""
 
-    W: Tensor  # [n_models, d_hidden, n_features]; a column is the direction of a feature
-    b: Tensor  # [n_models, n_features]
-    loss: Tensor  # [n_models], at the end of training, on new data
+    W: Float[Tensor, "n_models d_hidden n_features"]  # a column is the direction of a feature
+    b: Float[Tensor, "n_models n_features"]
+    loss: Float[Tensor, " n_models"]  # at the end of training, on new data
 
 
-def reconstruct(W: Tensor, b: Tensor, x: Tensor) -> Tensor:
-    """ReLU(Wᵀ W x + b) of every model: x and the result [n_models, batch, n_features].
-
-    W: [n_models, d_hidden, n_features]; b: [n_models, n_features]
-    """
+def reconstruct(
+    W: Float[Tensor, "n_models d_hidden n_features"],
+    b: Float[Tensor, "n_models n_features"],
+    x: Float[Tensor, "n_models batch n_features"],
+) -> Float[Tensor, "n_models batch n_features"]:
+    """ReLU(Wᵀ W x + b)."""
     return (x @ W.transpose(-1, -2) @ W + b[:, None]).relu()
 
 
-def sparse_features(sparsity: Tensor, n_features: int, batch: int, generator: torch.Generator) -> Tensor:
-    """Features in [0, 1], zero with probability sparsity [n_models]: [n_models, batch, n_features]."""
+def sparse_features(
+    sparsity: Float[Tensor, " n_models"], n_features: int, batch: int, generator: torch.Generator
+) -> Float[Tensor, "n_models batch n_features"]:
+    """Features in [0, 1], zero with probability `sparsity`."""
     shape = (len(sparsity), batch, n_features)
     present = torch.rand(shape, generator=generator) >= sparsity[:, None, None]
     return torch.rand(shape, generator=generator) * present
@@ -40,17 +44,17 @@ def sparse_features(sparsity: Tensor, n_features: int, batch: int, generator: to
 def train_superposition(
     n_features: int,
     d_hidden: int,
-    sparsity: Tensor,
-    importance: Tensor | None = None,
+    sparsity: Float[Tensor, " n_models"],
+    importance: Float[Tensor, " n_features"] | None = None,
     steps: int = 2000,
     batch: int = 512,
     learning_rate: float = 1e-2,
     seed: int = 0,
     loss_of: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> SuperpositionModels:
-    """Train one toy for each sparsity [n_models], all at once; some seconds on a CPU.
+    """Train one toy for each sparsity, all at once; some seconds on a CPU.
 
-    importance: weight of each feature's squared error, [n_features]; 1 for all by default
+    importance: weight of each feature's squared error; 1 for all by default
     loss_of: takes x and x' [n_models, batch, n_features] and importance; returns the loss of each, [n_models]. By
         default the mean over the batch of the weighted squared errors' sum over features
     """
@@ -81,13 +85,17 @@ def train_superposition(
     return SuperpositionModels(W, b, loss_of(x, reconstruct(W, b, x), importance))
 
 
-def weighted_error(x: Tensor, reconstruction: Tensor, importance: Tensor) -> Tensor:
-    """Squared error by model, weighted, summed over features, averaged over the batch: [n_models]."""
+def weighted_error(
+    x: Float[Tensor, "n_models batch n_features"],
+    reconstruction: Float[Tensor, "n_models batch n_features"],
+    importance: Float[Tensor, " n_features"],
+) -> Float[Tensor, " n_models"]:
+    """Squared error by model, weighted, summed over features, averaged over the batch."""
     return ((x - reconstruction).square() * importance).sum(dim=-1).mean(dim=-1)
 
 
-def feature_dimensionality(W: Tensor) -> Tensor:
-    """The share of a dimension that every feature has: W [..., d_hidden, n_features] to [..., n_features].
+def feature_dimensionality(W: Float[Tensor, "*models d_hidden n_features"]) -> Float[Tensor, "*models n_features"]:
+    """The share of a dimension that every feature has.
 
     |W_i|² / Σ_j (Ŵ_i · W_j)²: 1 for a feature with a dimension of its own, 1/2 for each of an antipodal pair, 2/5 in a
     pentagon, 0 for a feature that is not represented. Source: Elhage et al. (2022), "The geometry of superposition".

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from scripts.interp.base.files import write_atomically
@@ -14,7 +15,14 @@ from scripts.interp.base.numbers import is_integer
 KEYS = {"activations", "layer", "prompts", "metadata"}
 
 
-def save_activations(path: str | Path, activations: Tensor, *, layer: int, prompts: list[str], model_name: str) -> Path:
+def save_activations(
+    path: str | Path,
+    activations: Float[Tensor, "n_samples d_model"],
+    *,
+    layer: int,
+    prompts: list[str],
+    model_name: str,
+) -> Path:
     """Save activations with where they come from; return the path.
 
     activations: [n_samples, d_model], one row for each prompt

@@ -8,6 +8,7 @@ special tokens and tokens above ten times the median norm are left out.
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -16,28 +17,26 @@ from scripts.interp.runs.hooks import check_hooks
 MASSIVE = 10  # times the median norm
 
 
-def special_tokens(model: TransformerBridge) -> Tensor:
+def special_tokens(model: TransformerBridge) -> Int[Tensor, " n"]:
     """The ids of BOS, padding and the tokenizer's other special tokens, [n]."""
     return torch.tensor(sorted(model.tokenizer.all_special_ids), device=model.cfg.device)
 
 
-def norm_limit(activations: Tensor, is_special: Tensor) -> float:
-    """Ten times the median norm of the tokens that are not special.
-
-    activations: [batch, pos, d_in]; is_special: [batch, pos]
-    """
+def norm_limit(activations: Float[Tensor, "batch pos d_in"], is_special: Bool[Tensor, "batch pos"]) -> float:
+    """Ten times the median norm of the tokens that are not special."""
     return MASSIVE * activations[~is_special].norm(dim=-1).median().item()
 
 
-def kept_positions(activations: Tensor, is_special: Tensor, limit: float) -> Tensor:
-    """Which positions an SAE sees, [batch, pos]: no special token, and a norm of `limit` at most.
-
-    activations: [batch, pos, d_in]; is_special: [batch, pos]
-    """
+def kept_positions(
+    activations: Float[Tensor, "batch pos d_in"], is_special: Bool[Tensor, "batch pos"], limit: float
+) -> Bool[Tensor, "batch pos"]:
+    """Which positions an SAE sees: no special token, and a norm of `limit` at most."""
     return ~is_special & (activations.norm(dim=-1) <= limit)
 
 
-def hook_activations(model: TransformerBridge, tokens: Tensor, hook_names: Sequence[str]) -> dict[str, Tensor]:
+def hook_activations(
+    model: TransformerBridge, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str]
+) -> dict[str, Float[Tensor, "batch pos _"]]:
     """The activations at these hook points, [batch, pos, d] each; layers above them are not computed.
 
     Raises ValueError for a hook point that the model does not have, or whose activations are not finite.

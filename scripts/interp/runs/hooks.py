@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import wraps
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -38,8 +39,8 @@ def run_with_hooks(
     prompt: Prompt,
     hooks: Sequence[tuple[str, Callable]],
     *,
-    clean_logits: Tensor | None = None,
-) -> Tensor:
+    clean_logits: Float[Tensor, "batch pos d_vocab"] | None = None,
+) -> Float[Tensor, "batch pos d_vocab"]:
     """Run the model with hooks that change something; return its logits, [batch, pos, d_vocab].
 
     hooks: pairs (name, function); function(activation, hook) returns what takes the activation's place

@@ -1,8 +1,9 @@
 """Reading logits: logit differences, the most likely next tokens, and the logit lens."""
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -10,12 +11,15 @@ from scripts.interp.base.numbers import is_integer
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 
-TokenIds = Union[int, list[int], Tensor]
+TokenIds = int | list[int] | Int[Tensor, ""] | Int[Tensor, " batch"]
 
 
 def compute_logit_diff(
-    logits: Tensor, answer_tokens: TokenIds, wrong_tokens: TokenIds, per_prompt: bool = False
-) -> Tensor:
+    logits: Float[Tensor, "batch pos d_vocab"] | Float[Tensor, "batch d_vocab"],
+    answer_tokens: TokenIds,
+    wrong_tokens: TokenIds,
+    per_prompt: bool = False,
+) -> Float[Tensor, ""] | Float[Tensor, " batch"]:
     """Logit of the right answer minus logit of the wrong one, at the last position.
 
     logits: [batch, pos, d_vocab] or, at one position already, [batch, d_vocab]
@@ -69,7 +73,7 @@ def get_top_predictions(model: TransformerBridge, prompt: Prompt, k: int = 10) -
     )
 
 
-def logit_lens(model: TransformerBridge, prompt: Prompt) -> Tensor:
+def logit_lens(model: TransformerBridge, prompt: Prompt) -> Float[Tensor, "n_layers pos d_vocab"]:
     """The logits if the model stopped after each layer, for one prompt: [n_layers, pos, d_vocab].
 
     Every layer's `resid_post` goes through the model's own final norm and unembedding; the last layer's

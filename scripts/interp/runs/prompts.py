@@ -1,17 +1,16 @@
 """What the other helpers accept as a prompt or a layer, checked before a model sees it."""
 
-from typing import Union
-
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.numbers import is_integer
 
-Prompt = Union[str, list[str], Tensor]
+Prompt = str | list[str] | Int[Tensor, " pos"] | Int[Tensor, "batch pos"]
 
 
-def prompt_tokens(model: TransformerBridge, prompt: Prompt) -> Tensor:
+def prompt_tokens(model: TransformerBridge, prompt: Prompt) -> Int[Tensor, "batch pos"]:
     """Token ids of a prompt or several, with BOS if the model wants one; [batch, pos], on its device.
 
     prompt: a text, a list of equally long texts, or token ids [pos] or [batch, pos], used as they are
@@ -42,7 +41,7 @@ def prompt_tokens(model: TransformerBridge, prompt: Prompt) -> Tensor:
     return tokens
 
 
-def single_prompt_tokens(model: TransformerBridge, prompt: Prompt) -> Tensor:
+def single_prompt_tokens(model: TransformerBridge, prompt: Prompt) -> Int[Tensor, " pos"]:
     """The same for exactly one prompt: [pos]. Raises ValueError for several as well."""
     tokens = prompt_tokens(model, prompt)
     if len(tokens) != 1:

@@ -1,13 +1,14 @@
 """How long the residual stream is, layer by layer."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 
 
-def get_residual_stream_norms(model: TransformerBridge, prompt: Prompt) -> Tensor:
+def get_residual_stream_norms(model: TransformerBridge, prompt: Prompt) -> Float[Tensor, "n_layers_plus_1 pos"]:
     """L2 norm of the residual stream at every position of one prompt, [n_layers + 1, pos].
 
     Row 0 is what enters the first layer (the embedding), row `i + 1` is `resid_post` of layer `i`. Trained

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load
     from sae_lens import SAE
 
 
-def add_direction(direction: Tensor, limit: float) -> Callable[[Tensor, object], Tensor]:
+def add_direction(direction: Float[Tensor, " d_model"], limit: float) -> Callable[[Tensor, object], Tensor]:
     """A hook function that adds `direction` [d_model] at every position with a norm of `limit` at most."""
 
     def add(activation: Tensor, hook: object) -> Tensor:
@@ -52,7 +53,7 @@ def generate(
     hooks: Sequence[tuple[str, Callable]] = (),
     temperature: float = 0.7,
     seed: int = 0,
-) -> Tensor:
+) -> Int[Tensor, "batch pos_plus_n_new"]:
     """Sample n_new tokens after each prompt, all hooks acting in every step: [batch, pos + n_new].
 
     prompt: as for the other helpers; hooks: pairs (name, function) as for `run_with_hooks`
