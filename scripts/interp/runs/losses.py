@@ -6,11 +6,18 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 
+def losses_of_logits(
+    logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, "batch pos"]
+) -> Float[Tensor, "batch pos"]:
+    """Cross-entropy in nats of target tokens [batch, pos], predicted by logits [batch, pos, d_vocab]: [batch, pos]."""
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return losses.view_as(targets)
+
+
 def next_token_losses(model: TransformerBridge, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos-1"]:
     """Cross-entropy in nats of every token but the first: tokens [batch, pos] to [batch, pos - 1].
 
     Entry i is the loss of the token at position i + 1, predicted from those before it.
     """
     with torch.no_grad():
-        log_probs = model(tokens)[:, :-1].log_softmax(dim=-1)
-    return -log_probs.gather(-1, tokens[:, 1:, None])[..., 0]
+        return losses_of_logits(model(tokens)[:, :-1], tokens[:, 1:])

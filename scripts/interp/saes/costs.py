@@ -1,7 +1,7 @@
 """What a sparse autoencoder costs on a model of a given shape: parameters, operations, memory, hours, money.
 
-Counted from the model's configuration (see `scripts/interp/models/costs.py`) and from a rate of operations that was measured
-or assumed.
+Counted from the model's configuration (see `scripts/interp/models/costs.py`) and from a rate of operations that was
+measured or assumed.
 """
 
 from typing import NamedTuple

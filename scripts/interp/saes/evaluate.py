@@ -1,6 +1,6 @@
 """How good a sparse autoencoder is, on text that it was not trained on: FVU, L0, dead latents, cross-entropy recovered.
 
-All of it over the positions that the SAE was trained for (see `sae_activations`); the others keep their activations.
+All of it over the positions that the SAE was trained for (see `stored_activations`); the others keep their activations.
 Intervals are bootstrap intervals over rows of text.
 """
 
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.base.statistics import bootstrap_weights
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
 from scripts.interp.runs.hooks import check_hooks, run_with_hooks
+from scripts.interp.runs.losses import losses_of_logits
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE
@@ -61,6 +63,18 @@ def splice(values: Tensor, where: Tensor):
     return put
 
 
+class Reconstruction(NamedTuple):
+    """What an SAE's reconstructions are measured by: sums over the positions of a row that count, and two counts."""
+
+    n: Tensor  # positions that count, [n_rows]
+    mean: Tensor  # of their activations, over all rows, [d_in]
+    variance: Tensor  # squared distances from that mean, [n_rows]
+    error: Tensor  # squared distances from the reconstructions, [n_rows]
+    active: Tensor  # latents above zero, [n_rows]
+    dead_fraction: float  # share of the latents that are above zero at none of the positions
+    n_massive: int  # positions left out because of their norm
+
+
 def evaluate_sae(
     model: TransformerBridge,
     sae: "SAE",
@@ -75,89 +89,110 @@ def evaluate_sae(
     limit: the norm above which tokens are left out, the one of training
     n_spliced_rows: how many of the rows, from the first, the cross-entropies are measured on, two or more; they
         take four runs of the model
-    wanted: positions that count, bool [n_rows, pos], such as those that no chat template wrote; the others are treated as
-        special tokens are. Default: all
+    wanted: positions that count, bool [n_rows, pos], such as those that no chat template wrote; the others are treated
+        as special tokens are. Default: all
 
     Raises ValueError for fewer than two rows of either, and where the SAE's width is not the activation's.
     """
     if not 2 <= n_spliced_rows <= len(rows):
         raise ValueError(f"n_spliced_rows is {n_spliced_rows}: give 2 to the number of rows, {len(rows)}.")
-    special = special_tokens(model)
-    left_out = torch.isin(rows, special) if wanted is None else torch.isin(rows, special) | ~wanted
-    sums: dict[str, list[Tensor]] = {key: [] for key in ("n", "x", "x_squared", "error", "active")}
-    alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=sae.device)
-    counts = {"special": 0, "massive": 0}
+    left_out = torch.isin(rows, special_tokens(model))
+    if wanted is not None:
+        left_out |= ~wanted
     with torch.no_grad(), progress_bar(len(rows) + 4 * n_spliced_rows, "evaluation") as bar:
-        for tokens, is_special in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
-            x = hook_activations(model, tokens, [hook_name])[hook_name]
-            if x.shape[-1] != sae.cfg.d_in:
-                raise ValueError(
-                    f"The SAE takes {sae.cfg.d_in} numbers a token, {hook_name} gives {x.shape[-1]}: is it another model's?"
-                )
-            kept = kept_positions(x, is_special, limit)
-            counts["special"] += int(is_special.sum())
-            counts["massive"] += int((~is_special & ~kept).sum())
-            for row, mask in zip(x, kept):
-                latents = sae.encode(row[mask])
-                error = row[mask] - sae.decode(latents)
-                alive |= (latents > 0).any(dim=0)
-                sums["n"].append(mask.sum())
-                sums["x"].append(row[mask].double().sum(dim=0))
-                sums["x_squared"].append(row[mask].double().square().sum())
-                sums["error"].append(error.double().square().sum())
-                sums["active"].append((latents > 0).sum())
-            bar.update(len(tokens))
-        n, x, x_squared, error, active = (torch.stack(sums[key]).double() for key in sums)
-        mean = x.sum(dim=0) / n.sum()
-        variance = x_squared - 2 * x @ mean + n * mean.square().sum()  # squared distances from the mean, by row
-
-        losses: dict[str, list[Tensor]] = {key: [] for key in ("clean", "spliced", "mean", "zero")}
-        n_predicted = []
-        for tokens, is_special in zip(
-            rows[:n_spliced_rows].split(BATCH_ROWS), left_out[:n_spliced_rows].split(BATCH_ROWS)
-        ):
-            x = hook_activations(model, tokens, [hook_name])[hook_name]
-            kept = kept_positions(x, is_special, limit)
-            targets = ~is_special[:, 1:]
-            clean = model(tokens)
-            n_predicted.append(targets.sum(dim=1))
-            for key, values in (
-                ("clean", None),
-                ("spliced", sae(x)),
-                ("mean", mean.float()),
-                ("zero", torch.zeros_like(mean)),
-            ):
-                logits = clean
-                if values is not None:
-                    logits = run_with_hooks(model, tokens, [(hook_name, splice(values, kept))], clean_logits=clean)
-                log_probs = logits[:, :-1].log_softmax(dim=-1)
-                loss = -log_probs.gather(-1, tokens[:, 1:, None])[..., 0]
-                losses[key].append((loss * targets).double().sum(dim=1))
-                bar.update(len(tokens))
-    predicted = torch.cat(n_predicted).double()
-    ce = {key: torch.cat(values) for key, values in losses.items()}
+        found = measure_reconstruction(model, sae, hook_name, rows, left_out, limit, bar)
+        few, few_left_out = rows[:n_spliced_rows], left_out[:n_spliced_rows]
+        ce = measure_cross_entropies(model, sae, hook_name, few, few_left_out, limit, found.mean.float(), bar)
+    predicted = (~few_left_out[:, 1:]).sum(dim=1).double()
     return SaeMetrics(
-        fvu=ratio(error, variance),
-        l0=ratio(active, n),
-        dead_fraction=1 - alive.float().mean().item(),
+        fvu=ratio(found.error, found.variance),
+        l0=ratio(found.active, found.n),
+        dead_fraction=found.dead_fraction,
         ce_clean=ratio(ce["clean"], predicted),
         ce_spliced=ratio(ce["spliced"], predicted),
         ce_mean=ratio(ce["mean"], predicted),
         ce_zero=ratio(ce["zero"], predicted),
         recovered_mean=ratio(ce["mean"] - ce["spliced"], ce["mean"] - ce["clean"]),
         recovered_zero=ratio(ce["zero"] - ce["spliced"], ce["zero"] - ce["clean"]),
-        n_tokens=int(n.sum()),
-        n_special=counts["special"],
-        n_massive=counts["massive"],
+        n_tokens=int(found.n.sum()),
+        n_special=int(left_out.sum()),
+        n_massive=found.n_massive,
         n_predicted=int(predicted.sum()),
     )
+
+
+def measure_reconstruction(
+    model: TransformerBridge, sae: "SAE", hook_name: str, rows: Tensor, left_out: Tensor, limit: float, bar: tqdm
+) -> Reconstruction:
+    """How far reconstructions are from the activations of token rows [n_rows, pos], and how many latents they take.
+
+    left_out: positions that do not count, bool [n_rows, pos]; neither do those with a norm above the limit
+    """
+    sums: dict[str, list[Tensor]] = {key: [] for key in ("n", "x", "x_squared", "error", "active")}
+    alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=sae.device)
+    for tokens, is_left_out in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
+        x = hook_activations(model, tokens, [hook_name])[hook_name]
+        if x.shape[-1] != sae.cfg.d_in:
+            raise ValueError(
+                f"The SAE takes {sae.cfg.d_in} numbers a token, {hook_name} gives {x.shape[-1]}: is it another model's?"
+            )
+        for row, kept in zip(x, kept_positions(x, is_left_out, limit)):
+            latents = sae.encode(row[kept])
+            error = row[kept] - sae.decode(latents)
+            alive |= (latents > 0).any(dim=0)
+            sums["n"].append(kept.sum())
+            sums["x"].append(row[kept].double().sum(dim=0))
+            sums["x_squared"].append(row[kept].double().square().sum())
+            sums["error"].append(error.double().square().sum())
+            sums["active"].append((latents > 0).sum())
+        bar.update(len(tokens))
+    n, x, x_squared, error, active = (torch.stack(sums[key]).double() for key in sums)
+    mean = x.sum(dim=0) / n.sum()
+    variance = x_squared - 2 * x @ mean + n * mean.square().sum()
+    n_massive = int((~left_out).sum()) - int(n.sum())
+    return Reconstruction(n, mean, variance, error, active, 1 - alive.float().mean().item(), n_massive)
+
+
+def measure_cross_entropies(
+    model: TransformerBridge,
+    sae: "SAE",
+    hook_name: str,
+    rows: Tensor,
+    left_out: Tensor,
+    limit: float,
+    mean: Tensor,
+    bar: tqdm,
+) -> dict[str, Tensor]:
+    """Cross-entropies of token rows [n_rows, pos] in nats, summed over the tokens of a row that count, [n_rows] each.
+
+    "clean": model untouched; "spliced", "mean", "zero": with reconstructions, the mean activation [d_in] or zero in the
+    place of the activations that count.
+
+    left_out: positions that do not count, bool [n_rows, pos]; those with a norm above the limit keep their activation
+    """
+    losses: dict[str, list[Tensor]] = {key: [] for key in ("clean", "spliced", "mean", "zero")}
+    for tokens, is_left_out in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
+        x = hook_activations(model, tokens, [hook_name])[hook_name]
+        kept = kept_positions(x, is_left_out, limit)
+        clean = model(tokens)
+        instead = {"spliced": sae(x), "mean": mean, "zero": torch.zeros_like(mean)}
+        for key in losses:
+            logits = clean
+            if key in instead:
+                hooks = [(hook_name, splice(instead[key], kept))]
+                logits = run_with_hooks(model, tokens, hooks, clean_logits=clean)
+            loss = losses_of_logits(logits[:, :-1], tokens[:, 1:])
+            losses[key].append((loss * ~is_left_out[:, 1:]).double().sum(dim=1))
+            bar.update(len(tokens))
+    return {key: torch.cat(values) for key, values in losses.items()}
 
 
 def sae_lens_losses(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> dict[str, float]:
     """Cross-entropies that sae-lens' own evaluator gives: "clean", "spliced" and "zero", in nats.
 
-    Its conventions differ from ours: the SAE at all tokens but special ones, massive activations included; zero at every
-    position, BOS included; the mean over positions whose own token is not special (ours: whose next token is not).
+    Its conventions differ from ours: the SAE at all tokens but special ones, massive activations included; zero at
+    every position, BOS included; the mean over positions whose own token is not special (ours: whose next token is
+    not).
     tokens: [batch, pos]
     """
     from sae_lens.evals import get_recons_loss

@@ -52,10 +52,11 @@ def sae_folder(model: TransformerBridge, name: str | None = None) -> Path:
 def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> "SAE":
     """The SAE in a folder, in float32 on the model's device; its `cfg.metadata` says for which hook point.
 
-    folder: one that sae-lens wrote or that was downloaded by hand; None is the one that ships with the project for this model
+    folder: one that sae-lens wrote or that was downloaded by hand; None is the one that ships with the project for this
+        model
 
-    Raises ValueError where a file is missing or damaged, where no SAE ships for this model, and where the SAE is for another
-    model, another hook point or another width.
+    Raises ValueError where a file is missing or damaged, where no SAE ships for this model, and where the SAE is for
+    another model, another hook point or another width.
     """
     folder = Path(folder).expanduser() if folder is not None else sae_folder(model)
     missing = [name for name in FILES if not (folder / name).is_file()]

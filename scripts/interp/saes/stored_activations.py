@@ -20,6 +20,7 @@ from scripts.interp.base.progress import progress_bar
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
 
 BATCH_ROWS = 8
+STATE_FILE = "progress.json"
 LARGEST_HALF = torch.finfo(torch.float16).max
 
 
@@ -42,8 +43,8 @@ def store_activations(
 ) -> dict[str, StoredActivations]:
     """Run the model over token rows [n_rows, pos] and keep the activations of hook points in `folder`.
 
-    wanted: positions to keep, bool [n_rows, pos], such as those that no chat template wrote; the others count as special.
-        Default: all
+    wanted: positions to keep, bool [n_rows, pos], such as those that no chat template wrote; the others count as
+        special. Default: all
     A killed run goes on after the last batch that was written. The norm limit of each hook point comes from the first
     BATCH_ROWS rows. Raises ValueError where there is no row, where the files would exceed the budget or the free
     disk space, and where `folder` holds the activations of something else.
@@ -51,63 +52,22 @@ def store_activations(
     if len(rows) == 0:
         raise ValueError("There are no rows of tokens: give at least one.")
     folder.mkdir(parents=True, exist_ok=True)
-    text = rows.numpy().tobytes() + (b"" if wanted is None else wanted.numpy().tobytes())
-    if wanted is None:
-        wanted = torch.ones_like(rows, dtype=torch.bool)
-    settings = {
-        "model": model.cfg.model_name, "hook_names": list(hook_names),
-        "rows": list(rows.shape), "sha256": hashlib.sha256(text).hexdigest(),
-    }  # fmt: skip
-    state_file = folder / "progress.json"
-    state: dict[str, Any] = {"settings": settings, "rows_done": 0, "hooks": {}}
-    if state_file.is_file():
-        state = json.loads(state_file.read_text())
-        if state["settings"] != settings:
-            raise ValueError(f"{folder} holds the activations of another model, hook point or text: delete it.")
-    special = special_tokens(model).cpu()
-
-    def on_cpu(tokens: Tensor) -> dict[str, Tensor]:
-        values = hook_activations(model, tokens.to(model.cfg.device), hook_names)
-        return {name: each.cpu() for name, each in values.items()}
-
+    state = _state_so_far(model, hook_names, rows, folder, wanted)
+    left_out = torch.isin(rows, special_tokens(model).cpu())
+    if wanted is not None:
+        left_out |= ~wanted
     if not state["hooks"]:
-        first = rows[:BATCH_ROWS]
-        for name, values in on_cpu(first).items():
-            limit = norm_limit(values, torch.isin(first, special) | ~wanted[:BATCH_ROWS])
-            state["hooks"][name] = {"d": values.shape[-1], "limit": limit, "kept": 0, "special": 0, "massive": 0}
-        needed = sum(rows.numel() * hook["d"] * 2 for hook in state["hooks"].values()) / 1e9
-        free = shutil.disk_usage(folder).free / 1e9
-        if needed > min(budget_gb, free):
-            raise ValueError(
-                f"The activations of {rows.numel():,} tokens take {needed:.2f} GB; the budget is {budget_gb:g} GB and {free:.1f} GB "
-                "are free: give fewer tokens, or a larger budget."
-            )
-    files = {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy",
-            **({"mode": "r+"} if state["rows_done"] else
-               {"mode": "w+", "dtype": np.float16, "shape": (rows.numel(), hook["d"])}),
-        )
-        for name, hook in state["hooks"].items()
-    }  # fmt: skip
+        state["hooks"] = _first_look(model, hook_names, rows, left_out)
+        _check_space(state["hooks"], rows, folder, budget_gb)
+    files = _open_files(state, rows, folder)
     with progress_bar(len(rows), "activations") as bar:
         bar.update(state["rows_done"])
         while state["rows_done"] < len(rows):
-            tokens = rows[state["rows_done"] : state["rows_done"] + BATCH_ROWS]
-            is_special = torch.isin(tokens, special) | ~wanted[state["rows_done"] : state["rows_done"] + BATCH_ROWS]
-            for name, values in on_cpu(tokens).items():
-                hook = state["hooks"][name]
-                kept = values[kept_positions(values, is_special, hook["limit"])]
-                if len(kept) and kept.abs().max() > LARGEST_HALF:
-                    raise ValueError(f"Activations at {name} exceed half precision ({kept.abs().max():.3g}).")
-                files[name][hook["kept"] : hook["kept"] + len(kept)] = kept.half().numpy()
-                files[name].flush()
-                hook["kept"] += len(kept)
-                hook["special"] += int(is_special.sum())
-                hook["massive"] += tokens.numel() - int(is_special.sum()) - len(kept)
-            state["rows_done"] += len(tokens)
-            write_atomically(state_file, json.dumps(state))
-            bar.update(len(tokens))
+            batch = slice(state["rows_done"], state["rows_done"] + BATCH_ROWS)
+            _store(_on_cpu(model, rows[batch], hook_names), left_out[batch], state["hooks"], files)
+            state["rows_done"] += len(rows[batch])
+            write_atomically(folder / STATE_FILE, json.dumps(state))
+            bar.update(len(rows[batch]))
     return {
         name: StoredActivations(
             np.lib.format.open_memmap(folder / f"{name}.npy", mode="r")[: hook["kept"]],
@@ -115,6 +75,84 @@ def store_activations(
         )
         for name, hook in state["hooks"].items()
     }  # fmt: skip
+
+
+def _state_so_far(
+    model: TransformerBridge, hook_names: Sequence[str], rows: Tensor, folder: Path, wanted: Tensor | None
+) -> dict[str, Any]:
+    """What was done before a kill: rows, and for every hook point its limit and counts. None of them at first.
+
+    Raises ValueError where it was done for something else.
+    """
+    text = rows.numpy().tobytes() + (b"" if wanted is None else wanted.numpy().tobytes())
+    settings = {
+        "model": model.cfg.model_name, "hook_names": list(hook_names),
+        "rows": list(rows.shape), "sha256": hashlib.sha256(text).hexdigest(),
+    }  # fmt: skip
+    if not (folder / STATE_FILE).is_file():
+        return {"settings": settings, "rows_done": 0, "hooks": {}}
+    state = json.loads((folder / STATE_FILE).read_text())
+    if state["settings"] != settings:
+        raise ValueError(f"{folder} holds the activations of another model, hook point or text: delete it.")
+    return state
+
+
+def _on_cpu(model: TransformerBridge, tokens: Tensor, hook_names: Sequence[str]) -> dict[str, Tensor]:
+    values = hook_activations(model, tokens.to(model.cfg.device), hook_names)
+    return {name: each.cpu() for name, each in values.items()}
+
+
+def _first_look(
+    model: TransformerBridge, hook_names: Sequence[str], rows: Tensor, left_out: Tensor
+) -> dict[str, dict[str, Any]]:
+    """The width and the norm limit of every hook point, from the first rows, and counts that start at zero."""
+    hooks = {}
+    for name, values in _on_cpu(model, rows[:BATCH_ROWS], hook_names).items():
+        limit = norm_limit(values, left_out[:BATCH_ROWS])
+        hooks[name] = {"d": values.shape[-1], "limit": limit, "kept": 0, "special": 0, "massive": 0}
+    return hooks
+
+
+def _check_space(hooks: dict[str, dict[str, Any]], rows: Tensor, folder: Path, budget_gb: float) -> None:
+    """Raise ValueError unless the activations of all rows fit into the budget and on the disk."""
+    needed = sum(rows.numel() * hook["d"] * 2 for hook in hooks.values()) / 1e9
+    free = shutil.disk_usage(folder).free / 1e9
+    if needed > min(budget_gb, free):
+        raise ValueError(
+            f"The activations of {rows.numel():,} tokens take {needed:.2f} GB; the budget is {budget_gb:g} GB and "
+            f"{free:.1f} GB are free: give fewer tokens, or a larger budget."
+        )
+
+
+def _open_files(state: dict[str, Any], rows: Tensor, folder: Path) -> dict[str, np.ndarray]:
+    """A file for every hook point with room for all positions, [n_positions, d]; new ones where no row is done yet."""
+    if state["rows_done"]:
+        return {name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+") for name in state["hooks"]}
+    return {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=np.float16, shape=(rows.numel(), hook["d"])
+        )
+        for name, hook in state["hooks"].items()
+    }
+
+
+def _store(
+    activations: dict[str, Tensor], left_out: Tensor, hooks: dict[str, dict[str, Any]], files: dict[str, np.ndarray]
+) -> None:
+    """Write what is kept of a batch's activations [rows, pos, d] behind what the files hold, and count it.
+
+    left_out: bool [rows, pos], the positions of special tokens and those that nobody wants
+    """
+    for name, values in activations.items():
+        hook = hooks[name]
+        kept = values[kept_positions(values, left_out, hook["limit"])]
+        if len(kept) and kept.abs().max() > LARGEST_HALF:
+            raise ValueError(f"Activations at {name} exceed half precision ({kept.abs().max():.3g}).")
+        files[name][hook["kept"] : hook["kept"] + len(kept)] = kept.half().numpy()
+        files[name].flush()
+        hook["kept"] += len(kept)
+        hook["special"] += int(left_out.sum())
+        hook["massive"] += left_out.numel() - int(left_out.sum()) - len(kept)
 
 
 def shuffled_batches(values: np.ndarray, size: int, seed: int, step: int = 0) -> Iterator[Tensor]:
