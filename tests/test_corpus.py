@@ -25,14 +25,12 @@ from scripts.interp.text.corpus import (
     packed_tokens,
     split_of,
 )
+from scripts.interp.text.openings import FILLERS, OPENINGS, random_opening
 from scripts.sample_corpus import (
-    FILLERS,
-    OPENINGS,
     check_settings,
     continue_prompts,
     finish,
     main,
-    random_opening,
     sample,
     sample_batch,
     sampled,
