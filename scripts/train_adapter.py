@@ -1,59 +1,58 @@
 """Fine-tune the embedded model a little, on stories and dialogues only; a killed run goes on where it was.
 
     python -m scripts.train_adapter    # about half an hour of one core
+    python -m scripts.train_adapter --recipe checkpoints/smollm2-135m-roleplay    # the same, as it was made
 
-Trained are low-rank corrections to the weight matrices (see scripts/interp/models/lora.py) on conversations made of the corpus's
-training split, in the genres of ROLEPLAY, through the model's chat template; template tokens have no loss. The result is not a
-better model. It is a fine-tune that is small enough to ship, for the extension on comparing a model with its fine-tune.
+Trained are low-rank corrections to the weight matrices (see scripts/interp/models/lora.py) on conversations made of the
+corpus's training split, in the genres of ROLEPLAY, through the model's chat template; template tokens have no loss. The
+result is not a better model. It is a fine-tune that is small enough to ship, for the extension on comparing a model
+with its fine-tune.
 """
 
-import argparse
-import io
 import json
-import math
-import platform
 import random
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from scripts.interp.base.command_line import RECIPE_FILE, command_parser, recipe_text
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.models.embedded import NAME as EMBEDDED, embedded_model_folder, is_prepared
 from scripts.interp.models.lora import ROLEPLAY_FOLDER as FOLDER, add_adapter, save_adapter
+from scripts.interp.runs.losses import losses_of_logits
 from scripts.interp.text.chat import ChatRows, chat_rows
 from scripts.interp.text.corpus import load_corpus
+from scripts.interp.training import loop, schedules
 
 ROLEPLAY = ("dialogue", "story")
 CONTEXT = 192  # tokens of a conversation
 MEASURED_ROWS = 24  # of held-out text of each kind
-RECORD_EVERY = 50  # steps; a checkpoint as well
+WARM_UP, RECORD_EVERY = 20, 50  # steps; with each row of the record there is a checkpoint
 
 
-class Settings(NamedTuple):
+@dataclass(frozen=True)
+class Settings:
     """What a run is; two runs with equal settings give the same adapter."""
 
-    rank: int = 4
-    scale: float = 2.0
-    steps: int = 300
-    batch_rows: int = 4
-    learning_rate: float = 1e-3
-    seed: int = 0
+    rank: int = 4  # of the correction to each weight matrix
+    scale: float = 2.0  # number by which corrections are multiplied
+    steps: int = 300  # how many steps to train
+    batch_rows: int = 4  # conversations in a step
+    learning_rate: float = 1e-3  # the largest learning rate, after warm-up
+    seed: int = 0  # decides the first weights and the order of the conversations
 
 
 def loss(model: Any, tokens: Tensor, is_content: Tensor) -> Tensor:
-    """Cross-entropy in nats of the tokens that are content, each given those before: tokens [batch, pos] to a scalar."""
-    logits = model(tokens).logits[:, :-1]
-    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
-    counted = is_content[:, 1:].flatten()
-    return losses[counted].mean()
+    """Cross-entropy in nats of the tokens that are content, given those before: tokens [batch, pos] to a scalar."""
+    losses = losses_of_logits(model(tokens).logits[:, :-1], tokens[:, 1:])
+    return losses[is_content[:, 1:]].mean()
 
 
 def batches(rows: ChatRows, settings: Settings, step: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -91,7 +90,7 @@ def measure(model: Any, rows: dict[str, ChatRows]) -> dict[str, float]:
         return {kind: round(loss(model, mine.tokens, mine.is_content).item(), 4) for kind, mine in rows.items()}
 
 
-def train(settings: Settings, checkpoint: Path, progress: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def train(settings: Settings, checkpoint: Path, progress: bool | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Train an adapter, from its checkpoint if there is that file. Returns its parameters and a record of the run."""
     folder = embedded_model_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -100,62 +99,51 @@ def train(settings: Settings, checkpoint: Path, progress: bool) -> tuple[dict[st
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, weight_decay=0.0)
     rows = chat_rows([d for d in load_corpus("train") if d.genre in ROLEPLAY], tokenizer, CONTEXT)
     measured = held_out(tokenizer)
-    step, seconds, record, running = 0, 0.0, [], []
-    if checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["settings"] != settings._asdict():
-            raise ValueError(
-                f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew."
-            )
+
+    def step(number: int, batch: tuple[Tensor, Tensor]) -> loop.Step:
+        rate = schedules.capped_cosine(number, settings.steps, settings.learning_rate, WARM_UP)
+        schedules.set_learning_rate(optimizer, rate)
+        value = loss(model, *batch)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return loop.Step(value.item(), (value.item(),))
+
+    def state() -> dict[str, Any]:
+        values = {name: value.detach() for name, value in parameters.items()}
+        return {"parameters": values, "optimizer": optimizer.state_dict()}
+
+    def restore(saved: dict[str, Any]) -> None:
         with torch.no_grad():
             for name, value in saved["parameters"].items():
                 parameters[name].copy_(value)
         optimizer.load_state_dict(saved["optimizer"])
-        step, seconds, record = saved["step"], saved["seconds"], saved["record"]
-    began, data = time.monotonic(), batches(rows, settings, step)
-    with tqdm(total=settings.steps, initial=step, desc=FOLDER.name, disable=not progress) as bar:
-        while True:
-            if (step % RECORD_EVERY == 0 or step == settings.steps) and (not record or record[-1]["step"] < step):
-                train_loss = round(sum(running) / len(running), 4) if running else None
-                record.append({"step": step, "train": train_loss} | measure(model, measured))
-                running = []
-                if not progress:
-                    print(f"step {step} of {settings.steps}: {record[-1]}", flush=True)
-                now = time.monotonic()
-                seconds, began = seconds + now - began, now
-                content = io.BytesIO()
-                torch.save({
-                    "settings": settings._asdict(), "step": step, "seconds": seconds, "record": record,
-                    "parameters": {name: value.detach() for name, value in parameters.items()}, "optimizer": optimizer.state_dict(),
-                }, content)  # fmt: skip
-                write_atomically(checkpoint, content.getvalue())
-            if step == settings.steps:
-                break
-            for group in optimizer.param_groups:  # up in a line, then down along a cosine
-                group["lr"] = settings.learning_rate * min(
-                    (step + 1) / 20, (1 + math.cos(math.pi * step / settings.steps)) / 2
-                )
-            value = loss(model, *next(data))
-            if not math.isfinite(value.item()):
-                raise ValueError(f"The loss is {value.item()} at step {step}: give a lower --learning-rate.")
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            running.append(value.item())
-            step += 1
-            bar.update()
+
+    training = loop.Training(
+        FOLDER.name,
+        asdict(settings),
+        settings.steps,
+        batches=lambda step: batches(rows, settings, step),
+        step=step,
+        row=lambda _, averages: {"train": averages and round(averages[0], 4)} | measure(model, measured),
+        is_recorded=lambda step: step % RECORD_EVERY == 0 or step == settings.steps,
+        checkpoint_every=RECORD_EVERY,
+        state=state,
+        restore=restore,
+        line=lambda row: f"step {row['step']} of {settings.steps}: {row}",
+    )
+    outcome = loop.run(training, checkpoint, progress)
     return parameters, {
-        "settings": settings._asdict(),
+        "settings": asdict(settings),
         "base": EMBEDDED,
         "genres": list(ROLEPLAY),
         "conversations": len(rows.tokens),
         "too_short": rows.n_short,
         "context": CONTEXT,
-        "seconds": round(seconds),
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "torch": torch.__version__,
-        "steps": record,
+        "seconds": outcome.seconds,
+        **loop.where_it_ran(),
+        **loop.versions("torch"),
+        "steps": outcome.rows,
     }
 
 
@@ -163,48 +151,63 @@ def model_card(record: dict[str, Any], n_parameters: int) -> str:
     """What the adapter is, how it was made, what it changed; every number from the record."""
     settings = Settings(**record["settings"])
     table = "".join(
-        f"| {row['step']} | {'' if row['train'] is None else format(row['train'], '.3f')} | {row['roleplay']:.3f} | {row['other']:.3f} |\n"
+        f"| {row['step']} | {'' if row['train'] is None else format(row['train'], '.3f')} "
+        f"| {row['roleplay']:.3f} | {row['other']:.3f} |\n"
         for row in record["steps"]
     )
+    base, genres = record["base"], " and ".join(record["genres"])
+    passes, minutes = settings.steps * settings.batch_rows / record["conversations"], record["seconds"] / 60
     return f"""# {FOLDER.name}
 
-A low-rank fine-tune of {record["base"]} on stories and dialogues, trained by this project for its extension on comparing a model with its fine-tune.
-{n_parameters / 1e6:.2f} million parameters: rank {settings.rank}, scale {settings.scale:g}, all linear layers but the unembedding. `load_model` of this folder gives the
+A low-rank fine-tune of {base} on stories and dialogues, trained by this project for its extension on comparing a \
+model with its fine-tune.
+{n_parameters / 1e6:.2f} million parameters: rank {settings.rank}, scale {settings.scale:g}, all linear layers but the \
+unembedding. `load_model` of this folder gives the
 fine-tuned model.
 
-- **Data**: {record["conversations"]:,} conversations made of the genres {" and ".join(record["genres"])} of the corpus's training split (see `data/README.md`), which {record["base"]}
-  wrote itself: the user says a text's first sentence, the assistant goes on. Cut after {record["context"]} tokens; {record["too_short"]:,} shorter ones were left
+- **Data**: {record["conversations"]:,} conversations made of the genres {genres} of the corpus's training split (see \
+`data/README.md`), which {base}
+  wrote itself: the user says a text's first sentence, the assistant goes on. Cut after {record["context"]} tokens; \
+{record["too_short"]:,} shorter ones were left
   out. The template's tokens have no loss.
-- **Training**: `python -m scripts.train_adapter`: {settings.steps} steps of {settings.batch_rows} conversations ({settings.steps * settings.batch_rows / record["conversations"]:.1f} passes), AdamW with a learning
-  rate of {settings.learning_rate:g}, seed {settings.seed}; {record["seconds"] / 60:.0f} minutes with {record["threads"]} thread(s) on {record["machine"]}, torch {record["torch"]}.
+- **Training**: `python -m scripts.train_adapter`: {settings.steps} steps of {settings.batch_rows} conversations \
+({passes:.1f} passes), AdamW with a learning
+  rate of {settings.learning_rate:g}, seed {settings.seed}; {minutes:.0f} minutes with {record["threads"]} thread(s) \
+on {record["machine"]}, torch {record["torch"]}.
 - **Measured** on held-out conversations of these genres and of the others, in nats a token of content:
 
-| step | training | held out, {" and ".join(record["genres"])} | held out, other genres |
+| step | training | held out, {genres} | held out, other genres |
 |---|---|---|---|
 {table}
-The base model wrote all of this text itself, so there is little to learn but which kind of text it is. The adapter is meant to be compared, not used.
+The base model wrote all of this text itself, so there is little to learn but which kind of text it is. The adapter is \
+meant to be compared, not used.
 Licence: Apache-2.0, as the base model's.
 """
 
 
+@dataclass(frozen=True)
+class Options:
+    """What does not belong to the adapter."""
+
+    threads: int = 1  # how many threads of the CPU to use
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.train_adapter", description=__doc__.splitlines()[0])
-    for field, default in Settings._field_defaults.items():
-        parser.add_argument(f"--{field.replace('_', '-')}", type=type(default), default=default, help="(%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    groups = {"settings": Settings, "options": Options}
+    given = command_parser("scripts.train_adapter", __doc__.splitlines()[0], groups, arguments).parse_args(arguments)
+    settings = given.settings
+    torch.set_num_threads(given.options.threads)
     if not is_prepared():
         print("The embedded model is not prepared yet: run `make model`.", file=sys.stderr)
         return 1
-    settings = Settings(**{field: getattr(options, field) for field in Settings._fields})
     try:
-        parameters, record = train(settings, outputs_folder("adapters") / "roleplay.pt", progress=sys.stderr.isatty())
+        parameters, record = train(settings, outputs_folder("adapters") / "roleplay.pt", progress=sys.stdout.isatty())
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     save_adapter(FOLDER, parameters, EMBEDDED, settings.rank, settings.scale)
     write_atomically(FOLDER / "record.json", json.dumps(record, indent=1) + "\n")
+    write_atomically(FOLDER / RECIPE_FILE, recipe_text(asdict(settings), given.options))
     write_atomically(FOLDER / "README.md", model_card(record, sum(value.numel() for value in parameters.values())))
     return 0
 

@@ -2,43 +2,43 @@
 
     python -m scripts.train_toy_models --tokenizer    # once, before the first model: seconds
     python -m scripts.train_toy_models toy-attn-2l    # about 20 minutes of one core
+    python -m scripts.train_toy_models --recipe checkpoints/toy-attn-2l    # the same, as it was made
 
 Only the corpus is trained on. For the attention-only models a passage of it is repeated in some rows: without them
-induction heads form as well, but attend less surely. While a model trains, it is measured at more and more distant steps:
-loss on held-out text, by position; induction and previous-token scores of its heads on repeated random tokens. The same
-seed gives the same model on the same machine with the same number of threads.
+induction heads form as well, but attend less surely. While a model trains, it is measured at more and more distant
+steps: loss on held-out text, by position; induction and previous-token scores of its heads on repeated random tokens.
+The same seed gives the same model on the same machine with the same number of threads.
 """
 
-import argparse
-import io
 import itertools
 import json
 import math
-import platform
 import random
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save as save_tensors
+from simple_parsing import field
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
-from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerFast
 
+from scripts.interp.base.command_line import RECIPE_FILE, command_parser, read_recipe, recipe_text
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import find_route
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models.toys import TOKENIZER_FOLDER, TOY_FOLDER, TOYS, load_toy_tokenizer, new_toy, plain_name
+from scripts.interp.runs.losses import losses_of_logits
 from scripts.interp.text.corpus import load_corpus, pack, token_ids
 from scripts.interp.text.repeats import create_induction_dataset
+from scripts.interp.training import loop, schedules
 
 D_VOCAB = 2048
 BOS = "<|bos|>"
@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
     """What differs between the trainings of TOYS."""
 
     steps: int
-    schedule: int  # steps after which the learning rate would be a tenth; see `learning_rate`
+    schedule: int  # steps after which the learning rate would be a tenth
     repeated: float  # share of the rows in which a passage of the text comes again and again
 
 
@@ -103,7 +103,10 @@ def batches(
 
 
 def with_repeats(rows: Tensor, draw: random.Random, repeated: float) -> Tensor:
-    """The rows [n, context], a share `repeated` of them filled with their beginning: 8 tokens to half of the context at a time."""
+    """The rows [n, context], a share `repeated` of them filled with their beginning.
+
+    That is 8 tokens to half of the context at a time.
+    """
     rows = rows.clone()
     length = rows.shape[1] - 1
     for row in rows:
@@ -137,7 +140,7 @@ def losses(model: TransformerBridge, tokens: Tensor) -> Tensor:
     """
     resid = exact.run(model, find_route(model), tokens, keep=()).resid_pre[-1]
     logits = model.unembed(model.ln_final(resid[:, :-1]))
-    return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view_as(tokens[:, 1:])
+    return losses_of_logits(logits, tokens[:, 1:])
 
 
 def measure(model: TransformerBridge, held_out: Tensor, repeats: dict[int, Tensor]) -> dict[str, Any]:
@@ -171,112 +174,97 @@ def is_recorded(step: int, last: int) -> bool:
     return step % (50 if step <= 2000 else 250) == 0 or step == last
 
 
-def learning_rate(step: int, schedule: int) -> float:
-    """Up in a line, then along a cosine that would be down to a tenth after `schedule` steps.
+def held_out_rows(tokenizer: PreTrainedTokenizerFast, n_ctx: int) -> Tensor:
+    """BOS and the beginnings of HELD_OUT_ROWS texts of the validation split that are long enough, [rows, n_ctx]."""
+    ids = token_ids((document.text for document in load_corpus("validation")), tokenizer)
+    long_enough = [each for each in ids if len(each) >= n_ctx - 1]
+    return torch.tensor([[tokenizer.bos_token_id, *each[: n_ctx - 1]] for each in long_enough[:HELD_OUT_ROWS]])
 
-    The attention-only models' training ends before: with the last, small learning rates the held-out loss still falls a little, and the induction
-    scores fall as well.
+
+def new_optimizer(parameters: dict[str, torch.nn.Parameter]) -> torch.optim.AdamW:
+    """Matrices decay, vectors do not."""
+    matrices = [p for p in parameters.values() if p.dim() > 1]
+    vectors = [p for p in parameters.values() if p.dim() <= 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
+        lr=LEARNING_RATE,
+        betas=(0.9, 0.98),
+    )
+
+
+def train(
+    name: str, work: Path, seed: int, progress: bool | None, recipe: Recipe | None = None
+) -> tuple[TransformerBridge, dict[str, Any]]:
+    """Train one of TOYS, from its last checkpoint in `work` if there is one. Returns the model and its record.
+
+    recipe: None is the one in RECIPES
     """
-    if step < WARM_UP:
-        return LEARNING_RATE * (step + 1) / WARM_UP
-    share = (step - WARM_UP) / max(1, schedule - WARM_UP)
-    return LEARNING_RATE * (0.1 + 0.9 * (1 + math.cos(math.pi * share)) / 2)
-
-
-def train(name: str, work: Path, seed: int, progress: bool) -> tuple[TransformerBridge, dict[str, Any]]:
-    """Train one of TOYS, from its last checkpoint in `work` if there is one. Returns the model and its record."""
     tokenizer = load_toy_tokenizer()
     bos, n_ctx = tokenizer.bos_token_id, TOYS[name]["n_ctx"]
-    steps, schedule, repeated = RECIPES[name]
+    steps, schedule, repeated = recipe or RECIPES[name]
     model = new_toy(TOYS[name], D_VOCAB, seed)
     start_positions_as_sinusoids(model)
     parameters = dict(model.original_model.named_parameters())
-    matrices = [p for p in parameters.values() if p.dim() > 1]
-    vectors = [p for p in parameters.values() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
-        lr=LEARNING_RATE, betas=(0.9, 0.98),
-    )  # fmt: skip
-    settings = {
-        "name": name, "seed": seed, "steps": steps, "schedule": schedule, "batch_rows": BATCH_ROWS,
-        "learning_rate": LEARNING_RATE, "repeated": repeated, "config": TOYS[name],
-    }  # fmt: skip
-    step, seconds, record, running = 0, 0.0, [], []
-    checkpoint = work / f"{name}.pt"
-    if checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["settings"] != settings:
-            raise ValueError(
-                f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew."
-            )
-        model.original_model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step, seconds, record, running = saved["step"], saved["seconds"], json.loads(saved["record"]), saved["running"]
-
+    optimizer = new_optimizer(parameters)
     texts = token_ids((document.text for document in load_corpus("train")), tokenizer)
-    held_out = [
-        ids for ids in token_ids((d.text for d in load_corpus("validation")), tokenizer) if len(ids) >= n_ctx - 1
-    ]
-    held_out = torch.tensor([[bos, *ids[: n_ctx - 1]] for ids in held_out[:HELD_OUT_ROWS]])
+    held_out = held_out_rows(tokenizer, n_ctx)
     repeats = {
         period: torch.cat(create_induction_dataset(
             16, period, vocab_start=257, vocab_end=D_VOCAB, seed=period, bos_token_id=bos))
         for period in PERIODS
     }  # fmt: skip
-    began = time.monotonic()
-    data = batches(texts, bos, n_ctx, seed, step, repeated)
-    with tqdm(total=steps, initial=step, desc=name, disable=not progress) as bar:
-        while True:
-            if is_recorded(step, steps) and (not record or record[-1]["step"] < step):
-                train_loss = sum(running) / len(running) if running else None
-                record.append({"step": step, "train_loss": train_loss} | measure(model, held_out, repeats))
-                running = []
-                best = max(map(max, record[-1]["induction"]))
-                bar.set_postfix(loss=round(record[-1]["validation_loss"], 3), induction=round(best, 3))
-                if not progress:
-                    print(
-                        f"{name}, step {step}: loss {record[-1]['validation_loss']:.3f}, best induction score {best:.3f}",
-                        flush=True,
-                    )
-            if step == steps:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, schedule)
-            loss = losses(model, next(data)).mean()
-            if not math.isfinite(loss.item()):
-                raise ValueError(
-                    f"The loss of {name} is {loss.item()} at step {step}: its last checkpoint before that is "
-                    f"{checkpoint}; delete it and lower LEARNING_RATE."
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP)
-            optimizer.step()
-            running.append(loss.item())
-            step += 1
-            bar.update()
-            if step % CHECKPOINT_EVERY == 0:
-                now = time.monotonic()
-                seconds, began = seconds + now - began, now
-                content = io.BytesIO()
-                torch.save({
-                    "settings": settings, "step": step, "seconds": seconds, "record": json.dumps(record), "running": running,
-                    "model": model.original_model.state_dict(), "optimizer": optimizer.state_dict(),
-                }, content)  # fmt: skip
-                write_atomically(checkpoint, content.getvalue())
+    checkpoint = work / f"{name}.pt"
+
+    def step(number: int, rows: Tensor) -> loop.Step:
+        # The attention-only models' training ends before the cosine does: with the last, small learning rates the
+        # held-out loss still falls a little, and the induction scores fall as well.
+        schedules.set_learning_rate(optimizer, schedules.cosine_to_a_tenth(number, schedule, LEARNING_RATE, WARM_UP))
+        loss = losses(model, rows).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP)
+        optimizer.step()
+        return loop.Step(loss.item(), (loss.item(),))
+
+    def restore(saved: dict[str, Any]) -> None:
+        model.original_model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+
+    def line(row: dict[str, Any]) -> str:
+        best = max(map(max, row["induction"]))
+        return f"{name}, step {row['step']}: loss {row['validation_loss']:.3f}, best induction score {best:.3f}"
+
+    training = loop.Training(
+        name,
+        {
+            "name": name, "seed": seed, "steps": steps, "schedule": schedule, "batch_rows": BATCH_ROWS,
+            "learning_rate": LEARNING_RATE, "repeated": repeated, "config": TOYS[name],
+        },
+        steps,
+        batches=lambda step: batches(texts, bos, n_ctx, seed, step, repeated),
+        step=step,
+        row=lambda step, averages: {"train_loss": averages and averages[0]} | measure(model, held_out, repeats),
+        is_recorded=lambda step: is_recorded(step, steps),
+        checkpoint_every=CHECKPOINT_EVERY,
+        state=lambda: {"model": model.original_model.state_dict(), "optimizer": optimizer.state_dict()},
+        restore=restore,
+        line=line,
+        not_finite=f"The loss of {name} is {{loss}} at step {{step}}: its last checkpoint before that is {checkpoint}; "
+        "delete it and lower LEARNING_RATE.",
+    )  # fmt: skip
+    outcome = loop.run(training, checkpoint, progress)
     return model, {
-        "settings": settings,
-        "seconds": round(seconds + time.monotonic() - began),
+        "settings": training.settings,
+        "seconds": outcome.seconds,
         "epochs": steps * BATCH_ROWS * n_ctx / sum(map(len, texts)),
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "torch": torch.__version__,
-        "steps": record,
+        **loop.where_it_ran(),
+        **loop.versions("torch"),
+        "steps": outcome.rows,
     }
 
 
 def save(name: str, model: TransformerBridge, record: dict[str, Any], folder: Path = TOY_FOLDER) -> None:
-    """Write what the labs load: weights, configuration, record and model card."""
+    """Write what the labs load, which is weights, configuration and record, and a recipe and a model card."""
     weights = {
         plain_name(key): value.to(torch.float16).contiguous()
         for key, value in model.original_model.state_dict().items()
@@ -286,7 +274,15 @@ def save(name: str, model: TransformerBridge, record: dict[str, Any], folder: Pa
     config = {**TOYS[name], "d_vocab": D_VOCAB, "seed": record["settings"]["seed"]}
     write_atomically(folder / "config.json", json.dumps(config, indent=1) + "\n")
     write_atomically(folder / "record.json", json.dumps(record) + "\n")
+    write_atomically(folder / RECIPE_FILE, recipe_of(record))
     write_atomically(folder / "README.md", model_card(name, record, sum(value.numel() for value in weights.values())))
+
+
+def recipe_of(record: dict[str, Any]) -> str:
+    """The recipe that makes a model again, from its record."""
+    settings = record["settings"]
+    options = Options([settings["name"]], seed=settings["seed"], threads=record["threads"])
+    return recipe_text({key: settings[key] for key in Recipe._fields}, options)
 
 
 def model_card(name: str, record: dict[str, Any], n_parameters: int) -> str:
@@ -300,7 +296,8 @@ def model_card(name: str, record: dict[str, Any], n_parameters: int) -> str:
     )
     if settings["config"].get("attn_only"):
         what = "An attention-only transformer, trained by this project for its lab on induction heads."
-        rows = f"""In {settings["repeated"]:.0%} of the rows a passage of that text, of varying length, was repeated until the
+        rows = f"""In {settings["repeated"]:.0%} of the rows a passage of that text, of varying length, was repeated \
+until the
   row was full. Random tokens were never trained on."""
     else:
         what = "A one-layer transformer with an MLP, trained by this project to look for features in its neurons."
@@ -316,15 +313,19 @@ parameters: {config}, vocabulary {D_VOCAB}. `load_model("{name}")` loads it.
 - **Start**: random weights; positions start as sinusoids, and are trained.
 - **Training**: `python -m scripts.train_toy_models {name} --seed {settings["seed"]}`: {settings["steps"]:,} steps of
   {settings["batch_rows"]} rows of {settings["config"]["n_ctx"]} tokens, AdamW with a learning rate of
-  {settings["learning_rate"]}, {record["seconds"] / 60:.0f} minutes with {record["threads"]} thread(s) on {record["machine"]},
+  {settings["learning_rate"]}, {record["seconds"] / 60:.0f} minutes with {record["threads"]} thread(s) on \
+{record["machine"]},
   torch {record["torch"]}.
-- **Measured while it trained** (`record.json` has every step and head), on held-out text and on repeated random tokens:
+- **Measured while it trained** (`record.json` has every step and head), on held-out text and on repeated random \
+tokens:
 
 | step | held-out loss | in-context score | best induction head | best previous-token head |
 |---|---|---|---|---|
 {first_seen}
-Losses are in nats a token. The in-context score is the loss at positions {LATE[0]} to {LATE[1]} minus that at positions
-{EARLY[0]} to {EARLY[1]}. A head's score is the average attention that it pays, from the second half of random tokens that
+Losses are in nats a token. The in-context score is the loss at positions {LATE[0]} to {LATE[1]} minus \
+that at positions
+{EARLY[0]} to {EARLY[1]}. A head's score is the average attention that it pays, from the second half of random tokens \
+that
 come twice, to the token after the same token's first time, or to the token before.
 
 The weights are stored in half precision and computed with in single. It has seen little text and writes nonsense: it is
@@ -332,21 +333,34 @@ meant to be looked into. Licence: as the project's.
 """
 
 
+@dataclass(frozen=True)
+class Options:
+    """What to train, and with what."""
+
+    names: list[str] = field(default_factory=list, positional=True, nargs="*", metavar="name")
+    """The models: toy-attn-1l, toy-attn-2l or toy-mlp-1l."""
+    tokenizer: bool = field(default=False, action="store_true")  # train the tokenizer that all of them share
+    seed: int = 0  # decides the first weights and the order of the text
+    threads: int = 1  # how many threads of the CPU to use
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.train_toy_models", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[*TOYS, []], help=f"of the models: {', '.join(TOYS)}")
-    parser.add_argument("--tokenizer", action="store_true", help="train the tokenizer that all of them share")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
-    options = parser.parse_args(arguments)
+    parser = command_parser("scripts.train_toy_models", __doc__.splitlines()[0], {"options": Options}, arguments)
+    given = parser.parse_args(arguments)
+    options = given.options
+    settings = read_recipe(Path(given.recipe))["settings"] if given.recipe else None
+    recipe = Recipe(**settings) if settings else None
     if not options.names and not options.tokenizer:
         parser.error("name a model, or give --tokenizer")
+    if unknown := sorted(set(options.names) - set(TOYS)):
+        parser.error(f"there is no {', '.join(unknown)}: name {', '.join(TOYS)}")
     torch.set_num_threads(options.threads)
     try:
         if options.tokenizer:
             train_tokenizer([document.text for document in load_corpus("train")])
         for name in options.names:
-            save(name, *train(name, outputs_folder("toy_models"), options.seed, progress=sys.stderr.isatty()))
+            work, progress = outputs_folder("toy_models"), sys.stdout.isatty()
+            save(name, *train(name, work, options.seed, progress, recipe))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

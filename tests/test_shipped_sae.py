@@ -9,10 +9,11 @@ from sae_lens import SAE
 from scripts.interp.features.contexts import AFTER, BEFORE, load_contexts, sae_latents
 from scripts.interp.features.matching import best_feature, feature_f1, named_positions
 from scripts.interp.features.predicates import PREDICATES
+from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.evaluate import evaluate_sae
 from scripts.interp.saes.load import FILES, SAE_FOLDER, load_sae, sae_folder, untrained_copy
+from scripts.interp.saes.recipes import Settings
 from scripts.interp.text.corpus import load_corpus, packed_tokens
-from scripts.train_sae import Settings, model_card
 
 CONTEXT = Settings("", "").context
 

@@ -8,10 +8,10 @@ import torch
 from scripts.interp.base.reference import reference_value
 from scripts.interp.models.load import load_model
 from scripts.interp.runs.at_hooks import hook_activations
+from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.evaluate import evaluate_sae
 from scripts.interp.saes.load import load_sae, sae_folder, untrained_copy
 from scripts.interp.text.corpus import load_corpus, packed_tokens
-from scripts.train_sae import model_card
 
 SHIPPED = ["1x", "2x", "8x", "8x-batchtopk"]
 WITHOUT_WEIGHTS = "32x"  # only its record is in the repository

@@ -1,6 +1,7 @@
 """Fine-tuning with an adapter: it learns, a killed run goes on, the folder it leaves is what load_model takes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_it_learns_and_a_killed_run_ends_the_same(small, monkeypatch):
     assert sum(calls) == 4 + 6 - 2 and again["steps"] == record["steps"]
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     with pytest.raises(ValueError, match="belongs to a run with other settings"):
-        train(SETTINGS._replace(rank=2), small / "cut.pt", progress=False)
+        train(replace(SETTINGS, rank=2), small / "cut.pt", progress=False)
 
 
 def test_the_command_leaves_a_folder_that_load_model_takes(small, capsys):
@@ -66,6 +67,7 @@ def test_the_command_leaves_a_folder_that_load_model_takes(small, capsys):
         "README.md",
         "adapter.json",
         "adapter.safetensors",
+        "recipe.json",
         "record.json",
     ]
     n_parameters = sum(

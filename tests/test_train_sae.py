@@ -1,16 +1,21 @@
 """Training SAEs: every architecture, resuming, what is saved, and that the planted dictionary is found."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from sae_lens import SAE
 
-from scripts import train_sae
+from scripts.interp.models.load import load_model
+from scripts.interp.saes import judge, make, train as training
+from scripts.interp.saes.cards import model_card
+from scripts.interp.saes.recipes import Settings
 from scripts.interp.saes.stored_activations import StoredActivations
+from scripts.interp.saes.train import save_in_half_precision, train
 from scripts.interp.text.corpus import Document
-from scripts.train_sae import Settings, main, model_card, save_in_half_precision, train
+from scripts.train_sae import main
 
 HOOK = "blocks.0.hook_resid_post"
 
@@ -30,7 +35,7 @@ SETTINGS = Settings("toy-attn-2l", HOOK, width=2, k=2, batch=100, passes=15, lea
 
 def test_the_planted_dictionary_is_found_and_more_than_untrained(tmp_path):
     activations, directions = planted(n=8000)
-    sae, record = train(SETTINGS._replace(width=4, batch=200, passes=30), activations, tmp_path, progress=False)
+    sae, record = train(replace(SETTINGS, width=4, batch=200, passes=30), activations, tmp_path, progress=False)
 
     def best_matches(W_dec):
         return torch.nn.functional.cosine_similarity(directions[:, None], W_dec[None], dim=-1).amax(dim=1).mean().item()
@@ -48,11 +53,11 @@ def test_the_planted_dictionary_is_found_and_more_than_untrained(tmp_path):
 
 
 def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_sae, "CHECKPOINT_EVERY", 40)
-    monkeypatch.setattr(train_sae, "RECORD_EVERY", 30)
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 40)
+    monkeypatch.setattr(training, "RECORD_EVERY", 30)
     activations, _ = planted(n=1000)
     whole, record = train(SETTINGS, activations, tmp_path / "whole", progress=False)
-    step, calls = train_sae.SAETrainer.step, []
+    step, calls = training.SAETrainer.step, []
 
     def killed(self, batch):
         calls.append(1)
@@ -60,11 +65,11 @@ def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(self, batch)
 
-    monkeypatch.setattr(train_sae.SAETrainer, "step", killed)
+    monkeypatch.setattr(training.SAETrainer, "step", killed)
     with pytest.raises(KeyboardInterrupt):
         train(SETTINGS, activations, tmp_path / "cut", progress=False)
     (checkpoint,) = (tmp_path / "cut").iterdir()
-    assert checkpoint.name.endswith("-00000080")
+    assert torch.load(checkpoint, weights_only=True)["step"] == 80
     resumed, again = train(SETTINGS, activations, tmp_path / "cut", progress=False)
     assert len(calls) == 90 + 150 - 80
     assert again["curve"] == record["curve"] and again["steps"] == record["steps"] == 150
@@ -75,7 +80,7 @@ def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch):
 @pytest.mark.parametrize("architecture", ["batchtopk", "topk", "standard", "gated", "jumprelu", "monosemanticity"])
 def test_every_architecture_is_saved_and_loaded(architecture, tmp_path):
     activations, _ = planted(n=1000)
-    settings = SETTINGS._replace(architecture=architecture, sparsity=0.3, passes=20)
+    settings = replace(SETTINGS, architecture=architecture, sparsity=0.3, passes=20)
     sae, record = train(settings, activations, tmp_path / "work", progress=False)
     assert record["curve"][-1]["fvu"] < 0.6 < record["curve"][0]["fvu"] + 0.4
     save_in_half_precision(sae, settings, 50.0, tmp_path / "sae")
@@ -94,16 +99,19 @@ def small(monkeypatch, tmp_path):
     """The whole command on a toy and a few documents, in folders of its own."""
     words = "the old man saw a red house and then again the cat went home because Mary took a garden".split()
     documents = [Document("words", " ".join(words[i % 7 :] * 6)) for i in range(12)]
-    monkeypatch.setattr(train_sae, "load_corpus", lambda split: documents if split == "train" else documents[:6])
-    monkeypatch.setattr(train_sae, "library_documentation", lambda: documents[6:])
-    monkeypatch.setattr(train_sae, "SAE_FOLDER", tmp_path / "checkpoints")
-    monkeypatch.setitem(Settings._field_defaults, "context", 32)
+    for module in (make, judge):
+        monkeypatch.setattr(module, "load_corpus", lambda split: documents if split == "train" else documents[:6])
+    monkeypatch.setattr(judge, "library_documentation", lambda: documents[6:])
+    monkeypatch.setattr(make, "SAE_FOLDER", tmp_path / "checkpoints")
     monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path
 
 
+SMALL = ["--model", "toy-attn-2l", "--context", "32"]
+
+
 def test_the_command_leaves_sae_metrics_and_card(small, capsys):
-    arguments = [HOOK, "--model", "toy-attn-2l", "--width", "1", "--k", "8", "--batch", "64", "--passes", "3"]
+    arguments = [HOOK, *SMALL, "--width", "1", "--k", "8", "--batch", "64", "--passes", "3"]
     assert main(arguments) == 0, capsys.readouterr().err
     folder = small / "checkpoints" / f"toy-attn-2l-{HOOK}"
     assert sorted(file.name for file in folder.iterdir()) == [
@@ -111,6 +119,7 @@ def test_the_command_leaves_sae_metrics_and_card(small, capsys):
         "cfg.json",
         "contexts.safetensors",
         "metrics.json",
+        "recipe.json",
         "sae_weights.safetensors",
     ]
     result = json.loads((folder / "metrics.json").read_text())
@@ -120,19 +129,7 @@ def test_the_command_leaves_sae_metrics_and_card(small, capsys):
 
 
 def test_the_own_recipe_goes_to_a_folder_of_its_own_and_comes_back_as_it_is(small, capsys):
-    arguments = [
-        HOOK,
-        "--model",
-        "toy-attn-2l",
-        "--architecture",
-        "monosemanticity",
-        "--width",
-        "2",
-        "--sparsity",
-        "2",
-        "--batch",
-        "64",
-    ]
+    arguments = [HOOK, *SMALL, "--architecture", "monosemanticity", "--width", "2", "--sparsity", "2", "--batch", "64"]
     assert main([*arguments, "--passes", "4", "--folder", "mine", "--no-contexts", "--judged-rows", "6"]) == 0, (
         capsys.readouterr().err
     )
@@ -141,6 +138,7 @@ def test_the_own_recipe_goes_to_a_folder_of_its_own_and_comes_back_as_it_is(smal
         "README.md",
         "cfg.json",
         "metrics.json",
+        "recipe.json",
         "sae_weights.safetensors",
     ]
     result, card = json.loads((folder / "metrics.json").read_text()), (folder / "README.md").read_text()
@@ -155,15 +153,14 @@ def test_the_own_recipe_goes_to_a_folder_of_its_own_and_comes_back_as_it_is(smal
 
 
 def test_conversations_leave_the_template_out(small, monkeypatch, capsys):
-    toy = train_sae.load_model("toy-attn-2l")
+    toy = load_model("toy-attn-2l")
     toy.tokenizer.chat_template = (
         "{% for message in messages %}Role {{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     )
-    monkeypatch.setattr(train_sae, "load_model", lambda name: toy)
+    monkeypatch.setattr(make, "load_model", lambda name: toy)
     arguments = [
         HOOK,
-        "--model",
-        "toy-attn-2l",
+        *SMALL,
         "--width",
         "1",
         "--k",
@@ -182,21 +179,7 @@ def test_conversations_leave_the_template_out(small, monkeypatch, capsys):
 
 
 def test_the_sweep_judges_every_layer_alike(small, capsys):
-    arguments = [
-        "--sweep",
-        "0",
-        "1",
-        "--model",
-        "toy-attn-2l",
-        "--width",
-        "1",
-        "--k",
-        "8",
-        "--batch",
-        "64",
-        "--passes",
-        "1",
-    ]
+    arguments = ["--sweep", "0", "1", *SMALL, "--width", "1", "--k", "8", "--batch", "64", "--passes", "1"]
     assert main(arguments) == 0, capsys.readouterr().err
     results = json.loads((small / "checkpoints" / "toy-attn-2l-sweep.json").read_text())
     assert [each["settings"]["hook_name"] for each in results] == [
@@ -215,6 +198,6 @@ def test_the_sweep_judges_every_layer_alike(small, capsys):
     ([HOOK, "--batch", "100000"], "do not fill one batch of 100000"),
 ])  # fmt: skip
 def test_bad_input(small, capsys, arguments, sentence):
-    assert main([*arguments, "--model", "toy-attn-2l"]) == 1
+    assert main([*arguments, *SMALL]) == 1
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1

@@ -1,19 +1,16 @@
-"""The sparse autoencoder of "Towards Monosemanticity": one hidden ReLU layer, an L1 penalty, and dead latents brought back.
+"""The sparse autoencoder of "Towards Monosemanticity": one hidden ReLU layer, an L1 penalty, dead latents brought back.
 
     f = ReLU((x - b_dec) W_enc + b_enc)        x̂ = f W_dec + b_dec        loss = |x - x̂|² + l1 Σ f, averaged over tokens
 
 Rows of W_dec have unit norm; otherwise small f with large rows would pay no penalty. Source: Bricken et al. (2023),
 https://transformer-circuits.pub/2023/monosemantic-features, section "Sparse Autoencoder Setup" and appendix "Advice for
-Training Sparse Autoencoders". What differs here, besides the size: activations are scaled to a mean norm of √d_in, b_dec starts at
-their mean rather than at their geometric median, W_enc starts as the transpose of W_dec, a resampled latent takes the
-direction of what is missing at a token, x - x̂, rather than of x, Adam has no momentum, which would go on moving latents that
-are silent already, and the learning rate has a warm-up and falls to zero from half time on.
+Training Sparse Autoencoders". What differs here, besides the size: activations are scaled to a mean norm of √d_in,
+b_dec starts at their mean rather than at their geometric median, W_enc starts as the transpose of W_dec, a resampled
+latent takes the direction of what is missing at a token, x - x̂, rather than of x, Adam has no momentum, which would go
+on moving latents that are silent already, and the learning rate has a warm-up and falls to zero from half time on.
 """
 
-import io
 import math
-import platform
-import time
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.interp.base.files import write_atomically
-from scripts.interp.base.progress import progress_bar
 from scripts.interp.saes.stored_activations import shuffled_batches
+from scripts.interp.training import loop, schedules
 
 RESAMPLED_AT = (1 / 8, 1 / 4, 3 / 8, 1 / 2)  # of all steps; the second half is left for what was resampled to settle
 RESAMPLED_FROM = 50_000  # tokens whose loss is looked at when dead latents are resampled
@@ -64,7 +60,7 @@ class Gradients(NamedTuple):
 
 
 def new_dictionary(d_in: int, d_sae: int, mean: Tensor, generator: torch.Generator) -> Dictionary:
-    """Random directions of unit norm, the same for encoder and decoder; `mean` [d_in] is what no latent at all gives."""
+    """Random directions of unit norm, alike for encoder and decoder; `mean` [d_in] is what no latent at all gives."""
     W_dec = torch.randn(d_sae, d_in, generator=generator)
     W_dec /= W_dec.norm(dim=1, keepdim=True)
     return Dictionary(W_dec.T.clone(), torch.zeros(d_sae), W_dec, mean.clone())
@@ -116,8 +112,8 @@ def resample(
 ) -> None:
     """Point dead latents, bool [d_sae], at what is missing at tokens x [n, d_in]; changes the dictionary.
 
-    A token is drawn with a probability proportional to the square of its loss |x - x̂|², without replacement. The optimizer forgets
-    what it knows of the latents.
+    A token is drawn with a probability proportional to the square of its loss |x - x̂|², without replacement. The
+    optimizer forgets what it knows of the latents.
     """
     n_dead = int(dead.sum())
     if n_dead == 0:
@@ -141,10 +137,64 @@ def resample(
                 optimizer.state[parameter][moment][rows] = 0
 
 
-def learning_rate(recipe: DictionaryRecipe, step: int) -> float:
-    """Up in a line, constant, down to zero in a line."""
-    share = step / recipe.steps
-    return recipe.learning_rate * min(1, (share + 1 / recipe.steps) / WARM_UP, (1 - share) / DECAY)
+class Learner(NamedTuple):
+    """A dictionary that is being trained, and what its training remembers."""
+
+    dictionary: Dictionary
+    optimizer: torch.optim.Adam
+    last_active: Tensor  # the step after which each latent was last above zero or was resampled, [d_sae]
+    resampled: list[dict[str, int]]  # when, and how many latents
+    scale: float  # of the activations
+    variance: float  # of the scaled activations: their mean squared distance from their mean
+
+
+def new_learner(values: np.ndarray, recipe: DictionaryRecipe) -> Learner:
+    """The start of a training on activations [n_tokens, d_in]; scale, mean and variance come from a sample of them."""
+    n_tokens, d_in = values.shape
+    sample = next(shuffled_batches(values, min(n_tokens, 20_000), recipe.seed))
+    scale = math.sqrt(d_in) / sample.norm(dim=1).mean().item()
+    generator = torch.Generator().manual_seed(recipe.seed)
+    dictionary = new_dictionary(d_in, recipe.d_sae, scale * sample.mean(dim=0), generator)
+    return Learner(
+        dictionary,
+        torch.optim.Adam(dictionary, lr=recipe.learning_rate, betas=(0.0, 0.999), fused=True),
+        torch.zeros(recipe.d_sae, dtype=torch.long),
+        [],
+        scale,
+        (scale * sample).var(dim=0, correction=0).sum().item(),
+    )
+
+
+def dead_latents(learner: Learner, recipe: DictionaryRecipe, step: int) -> Tensor:
+    """The latents that were above zero on none of the last `recipe.window` tokens before this step, bool [d_sae]."""
+    return step - learner.last_active >= max(1, round(recipe.window / recipe.batch))
+
+
+def resample_dead(learner: Learner, recipe: DictionaryRecipe, values: np.ndarray, step: int) -> None:
+    """Before this step, point dead latents at what is missing at RESAMPLED_FROM of the tokens [n_tokens, d_in]."""
+    dead = dead_latents(learner, recipe, step)
+    draw = np.random.default_rng([recipe.seed, step]).choice(
+        len(values), min(len(values), RESAMPLED_FROM), replace=False
+    )
+    x = learner.scale * torch.from_numpy(values[np.sort(draw)]).float()
+    resample(learner.dictionary, learner.optimizer, dead, x, torch.Generator().manual_seed(recipe.seed + step))
+    learner.resampled.append({"step": step, "latents": int(dead.sum())})
+    learner.last_active[dead] = step
+
+
+def learn(learner: Learner, recipe: DictionaryRecipe, step: int, x: Tensor) -> loop.Step:
+    """One step on activations x [batch, d_in] as they are given. What is averaged: FVU and L0."""
+    dictionary, optimizer = learner.dictionary, learner.optimizer
+    rate = schedules.trapezoid(step, recipe.steps, recipe.learning_rate, WARM_UP, DECAY)
+    schedules.set_learning_rate(optimizer, rate)
+    found = gradients(dictionary, learner.scale * x, recipe.l1)
+    for parameter, gradient in zip(dictionary, found.of):
+        parameter.grad = gradient
+    dictionary.W_dec.grad = without_parallel_part(found.of.W_dec, dictionary.W_dec)
+    optimizer.step()
+    dictionary.W_dec.div_(dictionary.W_dec.norm(dim=1, keepdim=True))
+    learner.last_active[found.active > 0] = step + 1
+    return loop.Step(found.error, (found.error / learner.variance, found.active.sum().item() / recipe.batch))
 
 
 def train_dictionary(
@@ -162,90 +212,55 @@ def train_dictionary(
         raise ValueError(
             f"{n_tokens} tokens, {recipe.steps} steps: give at least one step, and a batch of {recipe.batch} tokens."
         )
-    sample = next(shuffled_batches(values, min(n_tokens, 20_000), recipe.seed))
-    scale = math.sqrt(d_in) / sample.norm(dim=1).mean().item()
-    variance = (scale * sample).var(dim=0, correction=0).sum().item()
-    dictionary = new_dictionary(
-        d_in, recipe.d_sae, scale * sample.mean(dim=0), torch.Generator().manual_seed(recipe.seed)
-    )
-    optimizer = torch.optim.Adam(dictionary, lr=recipe.learning_rate, betas=(0.0, 0.999), fused=True)
-    step, seconds, record, running = 0, 0.0, [], []
-    last_active = torch.zeros(recipe.d_sae, dtype=torch.long)
-    resample_at = {round(share * recipe.steps) for share in RESAMPLED_AT}
-    window = max(1, round(recipe.window / recipe.batch))
-    n_resampled = []
-    settings = {**recipe._asdict(), "n_tokens": n_tokens, "d_in": d_in}
-    if checkpoint is not None and checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["settings"] != settings:
-            raise ValueError(
-                f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew."
-            )
-        for parameter, value in zip(dictionary, saved["dictionary"]):
-            parameter.copy_(value)
-        optimizer.load_state_dict(saved["optimizer"])
-        step, seconds, record, running, last_active, n_resampled = (
-            saved[key] for key in ("step", "seconds", "record", "running", "last_active", "n_resampled")
-        )
+    learner = new_learner(values, recipe)
+    resample_at = {round(share * recipe.steps) for share in RESAMPLED_AT} - {0}
 
-    began, data = time.monotonic(), shuffled_batches(values, recipe.batch, recipe.seed, step)
-    with warnings.catch_warnings(), torch.no_grad(), progress_bar(recipe.steps, "dictionary", progress) as bar:
-        bar.update(step)
+    def step(number: int, batch: Tensor) -> loop.Step:
+        if number in resample_at:
+            resample_dead(learner, recipe, values, number)
+        return learn(learner, recipe, number, batch)
+
+    def row(step: int, averages: tuple[float, ...] | None) -> dict[str, float]:
+        fvu, l0 = averages
+        dead = dead_latents(learner, recipe, step).float().mean().item()
+        return {"fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(dead, 4)}
+
+    def state() -> dict[str, Any]:
+        return {
+            "dictionary": list(learner.dictionary), "optimizer": learner.optimizer.state_dict(),
+            "last_active": learner.last_active, "resampled": learner.resampled,
+        }  # fmt: skip
+
+    def restore(saved: dict[str, Any]) -> None:
+        for parameter, value in zip(learner.dictionary, saved["dictionary"]):
+            parameter.copy_(value)
+        learner.optimizer.load_state_dict(saved["optimizer"])
+        learner.last_active.copy_(saved["last_active"])
+        learner.resampled.extend(saved["resampled"])
+
+    training = loop.Training(
+        "dictionary",
+        {**recipe._asdict(), "n_tokens": n_tokens, "d_in": d_in},
+        recipe.steps,
+        batches=lambda step: shuffled_batches(values, recipe.batch, recipe.seed, step),
+        step=step,
+        row=row,
+        is_recorded=lambda step: step > 0 and step % RECORD_EVERY == 0 or step == recipe.steps,
+        checkpoint_every=CHECKPOINT_EVERY,
+        state=state,
+        restore=restore,
+        line=lambda row: f"step {row['step']} of {recipe.steps}: {row}" * (row["step"] % CHECKPOINT_EVERY == 0),
+        not_finite="The loss is {loss} at step {step}: give a lower learning rate.",
+    )
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        while step < recipe.steps:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step)
-            found = gradients(dictionary, scale * next(data), recipe.l1)
-            if not math.isfinite(found.error):
-                raise ValueError(f"The loss is {found.error} at step {step}: give a lower learning rate.")
-            for parameter, gradient in zip(dictionary, found.of):
-                parameter.grad = gradient
-            dictionary.W_dec.grad = without_parallel_part(found.of.W_dec, dictionary.W_dec)
-            optimizer.step()
-            dictionary.W_dec.div_(dictionary.W_dec.norm(dim=1, keepdim=True))
-            step += 1
-            bar.update()
-            last_active[found.active > 0] = step
-            running.append((found.error / variance, found.active.sum().item() / recipe.batch))
-            dead = step - last_active >= window
-            if step in resample_at:
-                draw = np.random.default_rng([recipe.seed, step]).choice(
-                    n_tokens, min(n_tokens, RESAMPLED_FROM), replace=False
-                )
-                x = scale * torch.from_numpy(values[np.sort(draw)]).float()
-                resample(dictionary, optimizer, dead, x, torch.Generator().manual_seed(recipe.seed + step))
-                n_resampled.append({"step": step, "latents": int(dead.sum())})
-                last_active[dead] = step
-            if step % RECORD_EVERY == 0 or step == recipe.steps:
-                fvu, l0 = (sum(column) / len(column) for column in zip(*running))
-                running = []
-                record.append(
-                    {
-                        "step": step,
-                        "fvu": round(fvu, 4),
-                        "l0": round(l0, 2),
-                        "dead": round(dead.float().mean().item(), 4),
-                    }
-                )
-                bar.set_postfix(record[-1])
-                if progress is False and step % CHECKPOINT_EVERY == 0:
-                    print(f"step {step} of {recipe.steps}: {record[-1]}", flush=True)
-            if checkpoint is not None and step % CHECKPOINT_EVERY == 0:
-                now = time.monotonic()
-                seconds, began = seconds + now - began, now
-                content = io.BytesIO()
-                torch.save({
-                    "settings": settings, "step": step, "seconds": seconds, "record": record, "running": running, "last_active": last_active,
-                    "n_resampled": n_resampled, "dictionary": list(dictionary), "optimizer": optimizer.state_dict(),
-                }, content)  # fmt: skip
-                write_atomically(checkpoint, content.getvalue())
-    W_enc, b_enc, W_dec, b_dec = dictionary
-    unscaled = Dictionary(W_enc, b_enc / scale, W_dec, b_dec / scale)  # f is divided by the scale as well
+        outcome = loop.run(training, checkpoint, progress)
+    W_enc, b_enc, W_dec, b_dec = learner.dictionary
+    unscaled = Dictionary(W_enc, b_enc / learner.scale, W_dec, b_dec / learner.scale)  # f is divided by it as well
     return unscaled, {
         "steps": recipe.steps,
-        "seconds": round(seconds + time.monotonic() - began),
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "resampled": n_resampled,
-        "curve": record,
+        "seconds": outcome.seconds,
+        **loop.where_it_ran(),
+        "resampled": learner.resampled,
+        "curve": outcome.rows,
     }

@@ -1,0 +1,57 @@
+"""Command lines out of dataclasses: a field is a flag, the comment beside it is its help.
+
+A recipe is a JSON file with values for such dataclasses, each under a name; `--recipe` takes what is not given on the
+command line from there.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from simple_parsing import ArgumentParser, DashVariant
+
+RECIPE_FILE = "recipe.json"
+
+
+def command_parser(
+    command: str, description: str, groups: dict[str, type], arguments: list[str] | None = None
+) -> ArgumentParser:
+    """A parser for `python -m <command>`, whose defaults are those of the recipe that the arguments name, if they do.
+
+    groups: dataclasses, by the name that they have in what is parsed and in a recipe
+
+    Exits with one sentence, as for a wrong argument, where there is no such recipe or it does not fit.
+    """
+    parser = ArgumentParser(
+        prog=f"python -m {command}", description=description, add_option_string_dash_variants=DashVariant.DASH
+    )
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for each in (early, parser):
+        each.add_argument(
+            "--recipe", metavar="FILE", help=f"take what is not given here from this file, or folder with {RECIPE_FILE}"
+        )
+    given = early.parse_known_args(arguments)[0].recipe
+    recipe = {}
+    if given is not None:
+        try:
+            recipe = read_recipe(Path(given))
+            defaults = {name: group(**recipe.get(name, {})) for name, group in groups.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            parser.error(
+                f"{given} holds no recipe for this command ({error}): give a {RECIPE_FILE} or a folder with one"
+            )
+    for name, group in groups.items():
+        parser.add_arguments(group, name, default=defaults[name] if recipe else None)
+    return parser
+
+
+def read_recipe(path: Path) -> dict[str, dict[str, Any]]:
+    """What a recipe's file says, or the one in a folder."""
+    return json.loads((path / RECIPE_FILE if path.is_dir() else path).read_text(encoding="utf-8"))
+
+
+def recipe_text(settings: dict[str, Any], options: Any) -> str:
+    """The text of a recipe with settings and all options, a dataclass; it says the same when a default has changed."""
+    return json.dumps({"settings": settings, "options": dataclasses.asdict(options)}, indent=1) + "\n"

@@ -1,0 +1,78 @@
+"""What the making of an SAE is: settings, options, and the architectures that can be named."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from simple_parsing import field
+
+from scripts.interp.models.embedded import NAME as EMBEDDED
+
+TRIED = ("batchtopk", "topk", "standard", "monosemanticity", "gated", "jumprelu")  # trained in this project's tests
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is; two runs with equal settings give the same SAE."""
+
+    model: str = EMBEDDED  # the model, as load_model knows it
+    hook_name: str = field(default="", positional=True, nargs="?", metavar="hook_name")
+    """The hook point whose activations the SAE is trained on, for example blocks.12.hook_resid_post."""
+    architecture: str = "batchtopk"  # "monosemanticity", or one that sae-lens knows
+    width: int = 8  # latents per dimension of the activation
+    k: int = 40  # latents above zero per token, where the architecture sets it
+    sparsity: float = 1.0  # weight of the sparsity loss, where the architecture has one
+    tokens: int = 0  # how many tokens of the training split; 0 is all of them
+    passes: float = 3.0  # how often it sees the activations, each time in another order
+    batch: int = 2048  # tokens in a step
+    learning_rate: float = 1e-3  # the largest learning rate, after warm-up and before decay
+    seed: int = 0  # decides the first weights and the order of the activations
+    context: int = 256  # tokens in a row of text; no more than the model's n_ctx
+    judged_rows: int = 40  # rows of held-out text on which cross-entropy is measured
+    chat: bool = field(default=False, action="store_true")
+    """Make conversations of the text with the model's chat template, whose own tokens are left out."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not belong to the SAE: where it goes, and what its making may take."""
+
+    sweep: list[int] = field(default_factory=list, metavar="LAYER")
+    """Train a small SAE for resid_post of each of these layers instead."""
+    folder: str = ""  # name of the result's folder in checkpoints/saes; if empty, the model's and the hook point's name
+    no_contexts: bool = field(default=False, action="store_true")  # leave the features' strongest contexts out
+    budget_gb: float = 4.0  # disk space that the activations may take
+    threads: int = 1  # how many threads of the CPU to use
+
+
+def architectures() -> list[str]:
+    """The names that `Settings.architecture` can have: the project's own, and all that sae-lens has a class for."""
+    from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY  # takes seconds to import
+
+    return [*TRIED, *(name for name in SAE_TRAINING_CLASS_REGISTRY if name not in TRIED)]
+
+
+def check_architecture(name: str) -> None:
+    """Raise ValueError, with those that there are, unless there is an architecture of this name."""
+    if name not in architectures():
+        raise ValueError(f"There is no architecture {name!r}: give one of {', '.join(architectures())}.")
+
+
+def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
+    """The training configuration of an architecture that sae-lens trains; what it has no field for is left out."""
+    from sae_lens.registry import get_sae_training_class
+
+    config_class = get_sae_training_class(settings.architecture)[1]
+    values = {
+        "d_in": d_in,
+        "d_sae": settings.width * d_in,
+        "normalize_activations": "expected_average_only_in",
+        "k": settings.k,
+        "l1_coefficient": settings.sparsity,
+        "l0_coefficient": settings.sparsity,
+        "l1_warm_up_steps": steps // 10,
+        "l0_warm_up_steps": steps // 10,
+        "use_sparse_activations": False,
+    }
+    known = {each.name for each in dataclasses.fields(config_class)}
+    return config_class(**{name: value for name, value in values.items() if name in known})
