@@ -16,6 +16,6 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-# nbformat loads jsonschema, which loads this grammar of international addresses if it can. It takes two seconds to compile,
-# and no notebook's schema has such a format. None makes its import fail, as where it is not installed.
+# nbformat loads jsonschema, which loads this grammar of international addresses if it can. It takes a second or two to
+# compile, and no notebook's schema has such a format. None makes its import fail, as where it is not installed.
 sys.modules.setdefault("rfc3987_syntax", None)

@@ -1,9 +1,9 @@
 """Shapes in annotations are checked in every call that a test makes: what a function took and gave must fit them.
 
 Annotations are jaxtyping's; beartype compares. In one call one name of a dimension has one size, and so it has in the
-fields of one named tuple. Of a long list, beartype looks at one item a call. Annotations without a shape are left alone:
-an int for a float, a list for a tuple or a test's stand-in is fine. Only calls that succeed are checked: bad input is
-refused by the functions themselves, in a sentence, and tests look at that sentence.
+fields of one named tuple. Of a long list, beartype looks at one item a call. Annotations without a shape are left
+alone: an int for a float, a list for a tuple or a test's stand-in is fine. Only calls that succeed are checked: bad
+input is refused by the functions themselves, in a sentence, and tests look at that sentence.
 """
 
 import builtins
@@ -76,11 +76,20 @@ def _has_shape(hint) -> bool:
     return any(map(_has_shape, typing.get_args(hint)))
 
 
+class _UnknownModule:
+    """What only type checkers import, such as `go` in `go.Figure`: everything in it may be anything."""
+
+    def __getattr__(self, name: str):
+        return typing.Any
+
+
 class _Names(dict):
     """A module's names, to evaluate annotations with: what only type checkers import may be anything."""
 
     def __missing__(self, name: str):
-        return getattr(builtins, name, typing.Any)
+        if name.startswith("__"):  # asked for by whoever shows the traceback of an annotation that can't be evaluated
+            raise KeyError(name)
+        return getattr(builtins, name, _UnknownModule() if name.islower() else typing.Any)
 
 
 class _Loader(importlib.machinery.SourceFileLoader):

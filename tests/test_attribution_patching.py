@@ -6,7 +6,6 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.statistics import rank_correlation
-from scripts.interp.circuits import attribution_patching
 from scripts.interp.circuits.attribution_patching import attribute_heads
 from scripts.interp.circuits.patching import patch_heads
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs, swap
@@ -82,7 +81,7 @@ def test_an_error_leaves_it_so_too(small_step, monkeypatch):
 
     model, pairs = small_step
     model.requires_grad_(False)
-    monkeypatch.setattr(attribution_patching, "attribution_patch", fail)
+    monkeypatch.setattr("transformer_lens.tools.analysis.attribution_patching.attribution_patch", fail)
     with torch.no_grad(), pytest.raises(KeyError, match="inside"):
         attribute_heads(model, pairs)
     assert not any(parameter.requires_grad for parameter in model.parameters())

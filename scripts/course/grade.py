@@ -7,8 +7,9 @@ course/, an nbgrader course whose grade book knows every point: start JupyterLab
 to grade written answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the
 pages.
 
-Every student is graded in a process of its own, forked from a worker that has imported everything, so that no submission
-can spoil another one. That is no sandbox; see `scripts.course.grading.tampering` for what is detected and what is not.
+Every student is graded in a process of its own, forked from a worker that has imported everything, so that no
+submission can spoil another one. That is no sandbox; see `scripts.course.grading.tampering` for what is detected and
+what is not.
 """
 
 import argparse

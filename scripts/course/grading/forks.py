@@ -1,7 +1,7 @@
 """Processes that begin with everything imported: a nursery forks them from itself.
 
-Importing what a lab needs takes longer than most of its cells. A nursery is a process that has done it, runs nothing else
-and holds no thread; it forks a kernel or a clean process whenever its owner asks for one.
+Importing what a lab needs takes longer than most of its cells. A nursery is a process that has done it, runs nothing
+else and holds no thread; it forks a kernel or a clean process whenever its owner asks for one.
 """
 
 import multiprocessing

@@ -5,19 +5,24 @@ differs. Zero is a value that later layers may never have met. Source: Wang et a
 (2022), section 2.2.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.heads import Head, check_head
 from scripts.interp.runs.hooks import cached_hook_dict, run_with_hooks
 from scripts.interp.runs.prompts import Prompt, prompt_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def mean_head_outputs(model: TransformerBridge, prompts: Prompt) -> Float[Tensor, "n_layers pos n_heads d_head"]:

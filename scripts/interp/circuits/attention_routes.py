@@ -7,12 +7,16 @@ whose blocks are `resid + attn(ln1(resid))`, then `resid + mlp(ln2(resid))`, wri
 engine compares its logits with the model's own before it uses a route.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class Attention(NamedTuple):

@@ -3,18 +3,22 @@
 Source: Nanda, "Attribution Patching" (2023); the computation is `transformer_lens.tools.analysis.attribution_patch`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.tools.analysis.attribution_patching import attribution_patch
 
 from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Float[Tensor, "n_layers n_heads"]:
@@ -27,6 +31,8 @@ def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Float[Tenso
     Raises ValueError for prompts that `check_pairs` refuses and for attention-only models, which TransformerLens'
     tool can't take.
     """
+    from transformer_lens.tools.analysis import attribution_patching
+
     check_pairs(model, pairs)
     if model.cfg.attn_only:
         raise ValueError(
@@ -40,7 +46,7 @@ def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Float[Tenso
             def metric(logits: Tensor) -> Tensor:
                 return compute_logit_diff(logits, answer[None], wrong[None])
 
-            scores = attribution_patch(model, clean[None], corrupted[None], metric).node_scores
+            scores = attribution_patching.attribution_patch(model, clean[None], corrupted[None], metric).node_scores
             for node, score in scores.items():
                 if node.kind == "attn_head_out":
                     estimate[node.layer, node.head] += score / len(pairs.clean)

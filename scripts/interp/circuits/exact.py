@@ -6,16 +6,20 @@ stored once, as a `Run`, and `finish` takes many patched residual streams of it,
 one batch. Everything is computed by the model's own modules, in its own precision.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.circuits.attention_routes import Attention
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class Run(NamedTuple):

@@ -5,14 +5,18 @@ by attending to the token that followed. Sources: Elhage et al., "A Mathematical
 (2021); Olsson et al., "In-context Learning and Induction Heads" (2022).
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.runs.caches import cache_filter
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class HeadScores(NamedTuple):

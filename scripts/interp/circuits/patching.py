@@ -9,13 +9,14 @@ The sweeps (the engine is in `sweeps.py`) give the numbers of `transformer_lens.
 can change something; `python scripts/run_patching_benchmark.py` measures both.
 """
 
+from __future__ import annotations
+
 import warnings
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.base.statistics import bootstrap_weights
@@ -35,6 +36,9 @@ from scripts.interp.circuits.sweeps import (
 )
 from scripts.interp.runs.heads import n_heads_of
 from scripts.interp.runs.hooks import cached_hook_dict
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class PatchingResult(NamedTuple):

@@ -7,16 +7,16 @@ Sources: Wang et al., "Interpretability in the Wild" (2022), section 3.1; Goldow
 Behavior with Path Patching" (2023).
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.circuits import exact
@@ -39,6 +39,10 @@ from scripts.interp.circuits.sweeps import (
 from scripts.interp.runs.heads import Head, check_head
 from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+    from transformer_lens.model_bridge import TransformerBridge
 
 Through = Literal["q", "k", "v"]
 

@@ -5,18 +5,18 @@ runs the whole model again for every patch, as `transformer_lens.patching` does:
 exact route, and to compare with.
 """
 
+from __future__ import annotations
+
 import warnings
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention, find_route
@@ -24,6 +24,10 @@ from scripts.interp.circuits.prompt_pairs import PromptPairs
 from scripts.interp.runs.heads import n_heads_of
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.logits import compute_logit_diff
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+    from transformer_lens.model_bridge import TransformerBridge
 
 Direction = Literal["denoising", "noising"]
 Metric = Callable[[Float[Tensor, "batch 1 d_vocab"]], Float[Tensor, ""]]
@@ -147,7 +151,7 @@ def exact_route(model: TransformerBridge, tokens: Int[Tensor, "batch pos"], stac
     return _routes[model]
 
 
-_routes: "weakref.WeakKeyDictionary[TransformerBridge, Attention | None]" = weakref.WeakKeyDictionary()
+_routes: weakref.WeakKeyDictionary[TransformerBridge, Attention | None] = weakref.WeakKeyDictionary()
 
 
 def both_runs(

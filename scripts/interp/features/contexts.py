@@ -1,5 +1,7 @@
 """Features of a sparse autoencoder on text: where they are active, and the contexts that activate them most."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,7 +10,6 @@ import torch
 from jaxtyping import Float, Int
 from safetensors.torch import load_file, save
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.progress import progress_bar
@@ -16,6 +17,7 @@ from scripts.interp.runs.at_hooks import hook_activations, kept_positions, speci
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE
+    from transformer_lens.model_bridge import TransformerBridge
 
 BATCH_ROWS = 8
 BEFORE, AFTER = 12, 4  # tokens of a context around the one where the feature is strongest: window = 17
@@ -31,7 +33,7 @@ class TopContexts(NamedTuple):
 
 
 def sae_latents(
-    model: TransformerBridge, sae: "SAE", tokens: Int[Tensor, "batch pos"]
+    model: TransformerBridge, sae: SAE, tokens: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos d_sae"]:
     """What every latent is at every position, [batch, pos, d_sae]; zero at positions the SAE was not trained for.
 
@@ -45,7 +47,7 @@ def sae_latents(
 
 
 def top_contexts(
-    model: TransformerBridge, sae: "SAE", rows: Int[Tensor, "n_rows pos"], n_contexts: int = 8
+    model: TransformerBridge, sae: SAE, rows: Int[Tensor, "n_rows pos"], n_contexts: int = 8
 ) -> TopContexts:
     """Look at all features on rows of text [n_rows, pos]. Takes one run of the model up to the SAE's layer."""
     bos = model.tokenizer.bos_token_id

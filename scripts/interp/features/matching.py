@@ -1,13 +1,17 @@
 """Which feature fits a description, and how well."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from scripts.interp.features.predicates import Predicate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def named_positions(

@@ -1,15 +1,20 @@
 """Curves, and how numbers are spread: panels under one another with one x axis."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from scripts.interp.figures.style import LINES, new_figure
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 def plot_curves(

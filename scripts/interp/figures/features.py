@@ -1,18 +1,23 @@
 """Figures about features: directions in a plane, shares of a dimension, activations, contexts, and a page of them."""
 
+from __future__ import annotations
+
 import html
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
 import torch
 from IPython.display import HTML
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.features.contexts import BEFORE, TopContexts
 from scripts.interp.figures.pages import coloured_tokens, histogram, number_list
 from scripts.interp.figures.style import EDGE, INK, LINES, PALE, new_figure
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def plot_directions(W: Float[Tensor, "n_models 2 n_features"], titles: Sequence[str], title: str = "") -> go.Figure:

@@ -4,16 +4,17 @@ They are Plotly's, except `plot_attention_heads`, which is circuitsvis'. No page
 from elsewhere.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
-import plotly.graph_objects as go
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from circuitsvis.attention import attention_heads
 from IPython.display import HTML
 from jaxtyping import Float
 from plotly.colors import sample_colorscale
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.figures.style import (
     DIVERGING,
@@ -29,6 +30,10 @@ from scripts.interp.figures.style import (
 )
 from scripts.interp.runs.logits import logit_lens
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from transformer_lens.model_bridge import TransformerBridge
 
 FIRST_LINE = dict(color="#c0392b", width=3, dash="dash")
 

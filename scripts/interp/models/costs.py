@@ -4,13 +4,17 @@ Everything is counted from the configuration of a Llama-like model (gated MLP, R
 no biases), as transformers has it. A multiplication and an addition are two operations. 1 GB is 10^9 bytes.
 """
 
+from __future__ import annotations
+
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PretrainedConfig
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -47,6 +51,8 @@ def random_model(config: PretrainedConfig, device: str, dtype: torch.dtype = tor
 
     For measuring speed and memory without a download.
     """
+    from transformers import AutoModelForCausalLM
+
     with torch.device(device):
         return AutoModelForCausalLM.from_config(config, dtype=dtype).eval().requires_grad_(False)
 

@@ -4,25 +4,20 @@ The embedded model needs no model hub. The others are fetched from one when they
 up in the local Hugging Face cache first.
 """
 
+from __future__ import annotations
+
 import copy
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import huggingface_hub
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
-from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.sources import build_bridge_from_module
-from transformer_lens.model_bridge.sources.transformers import (
-    determine_architecture_from_hf_config,
-    get_hf_model_class_for_architecture,
-)
-from transformers import AutoModelForCausalLM
 
 from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.quiet import quiet_libraries
@@ -31,6 +26,9 @@ from scripts.interp.models.hub import ask_hub, hub_lookups, in_hub_cache
 from scripts.interp.models.lora import CONFIG_FILE as ADAPTER_CONFIG, load_adapter, merge_adapter
 from scripts.interp.models.registry import BY_SOURCE, MODELS, TOY_SOURCE
 from scripts.interp.models.toys import TOY_FOLDER, load_toy
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def load_model(
@@ -45,7 +43,8 @@ def load_model(
 
     Args:
         name: a name from `available_models()`, a hub repository ("owner/name") or a folder that
-            `save_pretrained` or `python -m scripts.train_adapter` wrote. Default: the environment variable LAB_MODEL, then the embedded model.
+            `save_pretrained` or `python -m scripts.train_adapter` wrote. Default: the environment variable LAB_MODEL,
+            then the embedded model.
         device: default "cuda" where there is one, else "cpu". "mps" is refused unless LAB_ALLOW_MPS=1.
         dtype: a floating torch dtype or its name. Default float32.
 
@@ -83,6 +82,10 @@ def random_weight_copy(model: TransformerBridge, seed: int = 0) -> TransformerBr
 
     The same seed gives the same weights; torch's global random state is left alone.
     """
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+    from transformers import AutoModelForCausalLM
+
     with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.default_generator.manual_seed(seed)
         if model.cfg.architecture == "TransformerLensNative":
@@ -141,6 +144,11 @@ class _WholeModel:
 
     @staticmethod
     def from_pretrained(source: str, **options):
+        from transformer_lens.model_bridge.sources.transformers import (
+            determine_architecture_from_hf_config,
+            get_hf_model_class_for_architecture,
+        )
+
         model_class = get_hf_model_class_for_architecture(determine_architecture_from_hf_config(options["config"]))
         model, report = model_class.from_pretrained(source, output_loading_info=True, **options)
         if report["missing_keys"]:
@@ -168,6 +176,8 @@ def _with_adapter(folder: Path) -> type:
 def _boot(
     source: str, name: str, device: str, dtype: torch.dtype, bars: TextIO | None = None, model_class: type = _WholeModel
 ) -> TransformerBridge:
+    from transformer_lens.model_bridge import TransformerBridge
+
     with quiet_libraries(bars):
         model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype, model_class=model_class)
         model.enable_compatibility_mode(disable_warnings=True)
@@ -182,8 +192,8 @@ def _boot_toy(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
             model.enable_compatibility_mode(disable_warnings=True)
     except FileNotFoundError as error:
         raise ModelUnavailable(
-            f"The toy model {name} is not whole ({in_short(error)}): restore the folder {TOY_FOLDER / name}, or train it "
-            f"with `python -m scripts.train_toy_models {name}`."
+            f"The toy model {name} is not whole ({in_short(error)}): restore the folder {TOY_FOLDER / name}, or "
+            f"train it with `python -m scripts.train_toy_models {name}`."
         ) from error
     return model.eval().requires_grad_(False)
 
@@ -193,7 +203,8 @@ def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBr
         return _boot_adapter(folder, device, dtype)
     if not (folder / "config.json").is_file():
         raise ValueError(
-            f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained, or of an adapter."
+            f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained, or of an "
+            "adapter."
         )
     try:
         return _boot(str(folder), folder.resolve().name, device, dtype)
@@ -207,13 +218,15 @@ def _boot_adapter(folder: Path, device: str, dtype: torch.dtype) -> TransformerB
         raise ValueError(f"The adapter in {folder} is for {base}: only those for {EMBEDDED} can be loaded.")
     if not is_prepared():
         raise ModelUnavailable(
-            f"The adapter in {folder} needs {EMBEDDED}, which is not prepared yet: run `make model` in the project's folder."
+            f"The adapter in {folder} needs {EMBEDDED}, which is not prepared yet: run `make model` in the "
+            "project's folder."
         )
     try:
         model_class = _with_adapter(folder)
     except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(
-            f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with `python -m scripts.train_adapter`."
+            f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with "
+            "`python -m scripts.train_adapter`."
         ) from error
     return _boot(str(embedded_model_folder()), folder.resolve().name, device, dtype, model_class=model_class)
 

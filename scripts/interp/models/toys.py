@@ -6,17 +6,20 @@ corpus. A folder in checkpoints/ holds `config.json`, `model.safetensors` (float
 checkpoints/toy-tokenizer.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
-from transformer_lens.config import TransformerBridgeConfig
-from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from scripts.interp.base.paths import ROOT
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerBase
 
 TOY_FOLDER = ROOT / "checkpoints"
 TOKENIZER_FOLDER = TOY_FOLDER / "toy-tokenizer"
@@ -40,6 +43,9 @@ def new_toy(
     dtype: torch.dtype = torch.float32,
 ) -> TransformerBridge:
     """A freshly initialised model, its weights not folded: `fields` as in TOYS."""
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
     cfg = TransformerBridgeConfig(
         **fields, d_vocab=d_vocab, seed=seed, init_weights=True, architecture="TransformerLensNative"
     )
@@ -53,6 +59,8 @@ def plain_name(key: str) -> str:
 
 def load_toy_tokenizer(folder: Path = TOKENIZER_FOLDER) -> PreTrainedTokenizerBase:
     """The byte-pair encoding that all toys share; it adds no BOS by itself."""
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(folder)
 
 

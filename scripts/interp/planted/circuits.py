@@ -1,12 +1,16 @@
 """Toy models with circuits that were put there by hand, so that every result is known beforehand; and a random one."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from transformer_lens.config import TransformerBridgeConfig
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.circuits.prompt_pairs import PromptPairs
+from scripts.interp.models.toys import new_toy
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 N_TOKENS = 8  # vocabulary, context and width of a head; the residual stream has one part of that width a use
 TOKEN, POSITION, MOVED, OUT, UNREAD = (slice(8 * part, 8 * part + 8) for part in range(5))
@@ -36,23 +40,20 @@ def planted_circuit(n_key_value_heads: int | None = None) -> Planted:
 
     n_key_value_heads: 4 (default), 2 or 1; the circuit is the same, keys and values shared or not
     """
-    cfg = TransformerBridgeConfig(
-        n_layers=2, n_heads=4, d_model=40, d_head=N_TOKENS, d_mlp=4, d_vocab=N_TOKENS, n_ctx=N_TOKENS, act_fn="relu",
-        normalization_type=None, positional_embedding_type="standard", architecture="TransformerLensNative",
-        n_key_value_heads=n_key_value_heads, seed=0, init_weights=True,
-    )  # fmt: skip
-    model, eye, here = _blank(cfg, TOKEN, POSITION, OUT), torch.eye(N_TOKENS), torch.arange(N_TOKENS)
+    fields = {"n_layers": 2, "n_heads": 4, "n_key_value_heads": n_key_value_heads, "d_model": 40, "d_head": N_TOKENS}
+    model = _blank({**fields, "d_mlp": 4, "n_ctx": N_TOKENS}, N_TOKENS, TOKEN, POSITION, OUT)
+    eye, here = torch.eye(N_TOKENS), torch.arange(N_TOKENS)
     clean = torch.tensor([[0, 5, 6, 1, 7, 6], [0, 2, 7, 3, 6, 6], [0, 4, 4, 5, 7, 1]])
     planted = Planted(model, PromptPairs(clean, clean.clone(), clean[:, 3].clone(), torch.tensor([2, 4, 1])))
     planted.pairs.corrupted[:, planted.source] = planted.pairs.wrong_answers
     generator = torch.Generator().manual_seed(0)
     for layer, block in enumerate(model.blocks):
         part = {name: getattr(block.attn, name).original_component.weight for name in "qkvo"}
-        for head in range(n_key_value_heads or cfg.n_heads):
+        for head in range(n_key_value_heads or model.cfg.n_heads):
             rows = slice(head * N_TOKENS, (head + 1) * N_TOKENS)
             part["k"][rows, POSITION] = eye
             part["v"][rows, TOKEN if layer == 0 else MOVED] = eye
-        for head in range(cfg.n_heads):
+        for head in range(model.cfg.n_heads):
             rows = slice(head * N_TOKENS, (head + 1) * N_TOKENS)
             looks_at, writes_to, strength = (torch.randint(N_TOKENS, (N_TOKENS,), generator=generator), UNREAD, 1.0)
             if (layer, head) == planted.mover:
@@ -85,17 +86,13 @@ def planted_induction() -> PlantedInduction:
     """
     n = 24  # tokens, positions and width of a head
     token, position, before, out, unread = (slice(n * part, n * part + n) for part in range(5))
-    cfg = TransformerBridgeConfig(
-        n_layers=2, n_heads=4, d_model=5 * n, d_head=n, d_vocab=n, n_ctx=n, attn_only=True, act_fn="relu",
-        normalization_type=None, positional_embedding_type="standard", architecture="TransformerLensNative",
-        seed=0, init_weights=True,
-    )  # fmt: skip
-    planted = PlantedInduction(_blank(cfg, token, position, out))
+    fields = {"n_layers": 2, "n_heads": 4, "d_model": 5 * n, "d_head": n, "n_ctx": n, "attn_only": True}
+    planted = PlantedInduction(_blank(fields, n, token, position, out))
     model, eye, here = planted.model, torch.eye(n), torch.arange(n)
     generator = torch.Generator().manual_seed(0)
     for layer, block in enumerate(model.blocks):
         part = {name: getattr(block.attn, name).original_component.weight for name in "qkvo"}
-        for head in range(cfg.n_heads):
+        for head in range(model.cfg.n_heads):
             rows = slice(head * n, (head + 1) * n)
             looks_at, writes_to, strength = torch.randint(n, (n,), generator=generator), unread, 1.0
             if (layer, head) == planted.previous:
@@ -111,14 +108,15 @@ def planted_induction() -> PlantedInduction:
     return planted._replace(model=model.eval().requires_grad_(False))
 
 
-def _blank(cfg: TransformerBridgeConfig, token: slice, position: slice, out: slice) -> TransformerBridge:
+def _blank(fields: dict[str, Any], d_vocab: int, token: slice, position: slice, out: slice) -> TransformerBridge:
     """A model that only writes tokens and positions into their parts of the stream and reads logits from part `out`."""
-    model = TransformerBridge.boot_native(cfg, device="cpu").requires_grad_(False)
+    plain = {"act_fn": "relu", "normalization_type": None, "positional_embedding_type": "standard"}
+    model = new_toy({**fields, **plain}, d_vocab).requires_grad_(False)
     for parameter in model.parameters():
         parameter.zero_()
-    model.embed.original_component.weight[:, token] = torch.eye(cfg.d_vocab)
-    model.pos_embed.original_component.weight[:, position] = torch.eye(cfg.n_ctx)
-    model.unembed.original_component.weight[:, out] = torch.eye(cfg.d_vocab)
+    model.embed.original_component.weight[:, token] = torch.eye(d_vocab)
+    model.pos_embed.original_component.weight[:, position] = torch.eye(fields["n_ctx"])
+    model.unembed.original_component.weight[:, out] = torch.eye(d_vocab)
     return model
 
 
@@ -131,12 +129,12 @@ def random_attention_toy(
 
     folded: False leaves out compatibility mode, so every norm keeps weights and biases of its own
     """
-    cfg = TransformerBridgeConfig(
-        n_layers=3, n_heads=n_heads, d_model=20, d_head=6, d_vocab=24, n_ctx=24, attn_only=True, act_fn="relu",
-        normalization_type="LN", positional_embedding_type="standard", architecture="TransformerLensNative",
-        n_key_value_heads=n_key_value_heads, seed=seed, init_weights=True,
-    )  # fmt: skip
-    model = TransformerBridge.boot_native(cfg, device="cpu")
+    fields = {
+        "n_layers": 3, "n_heads": n_heads, "n_key_value_heads": n_key_value_heads, "d_model": 20, "d_head": 6,
+        "n_ctx": 24, "attn_only": True, "act_fn": "relu",
+        "normalization_type": "LN", "positional_embedding_type": "standard",
+    }  # fmt: skip
+    model = new_toy(fields, 24, seed)
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)

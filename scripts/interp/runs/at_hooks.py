@@ -5,14 +5,19 @@ BOS and other special tokens carry activations hundreds of times as large as the
 special tokens and tokens above ten times the median norm are left out.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.runs.hooks import check_hooks
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 MASSIVE = 10  # times the median norm
 

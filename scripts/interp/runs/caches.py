@@ -3,17 +3,21 @@
 1 MB is 1,000,000 bytes throughout.
 """
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 import torch
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.prompts import check_layer
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class MemoryReport(NamedTuple):

@@ -1,9 +1,14 @@
 """Attention heads as arguments: pairs (layer, head), counted from 0."""
 
-from transformer_lens.model_bridge import TransformerBridge
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from scripts.interp.base.numbers import is_integer
 from scripts.interp.runs.prompts import check_layer
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 Head = tuple[int, int]  # (layer, head)
 

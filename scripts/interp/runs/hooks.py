@@ -1,18 +1,23 @@
 """Running a model with hooks, without two silent failures: hooks that are nowhere, hooks that do nothing."""
 
+from __future__ import annotations
+
 import difflib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.runs.heads import check_head
 from scripts.interp.runs.prompts import Prompt, prompt_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def check_hooks(model: TransformerBridge, names: Sequence[str]) -> list[str]:

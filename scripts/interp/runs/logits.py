@@ -1,15 +1,19 @@
 """Reading logits: logit differences, the most likely next tokens, and the logit lens."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.numbers import is_integer
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 TokenIds = int | list[int] | Int[Tensor, ""] | Int[Tensor, " batch"]
 

@@ -1,9 +1,15 @@
 """Cross-entropies of next tokens."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def losses_of_logits(

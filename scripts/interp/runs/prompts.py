@@ -1,11 +1,17 @@
 """What the other helpers accept as a prompt or a layer, checked before a model sees it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.numbers import is_integer
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 Prompt = str | list[str] | Int[Tensor, " pos"] | Int[Tensor, "batch pos"]
 

@@ -1,11 +1,17 @@
 """How long the residual stream is, layer by layer."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def get_residual_stream_norms(model: TransformerBridge, prompt: Prompt) -> Float[Tensor, "n_layers_plus_1 pos"]:

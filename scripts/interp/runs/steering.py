@@ -4,19 +4,21 @@ An intervention acts at every position that the SAE was trained for, so at the p
 and massive activations are left alone (see `at_hooks.py`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.runs.hooks import cached_hook_dict, check_hooks
 from scripts.interp.runs.prompts import Prompt, prompt_tokens
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def add_direction(direction: Float[Tensor, " d_model"], limit: float) -> Callable[[Tensor, object], Tensor]:
@@ -29,7 +31,7 @@ def add_direction(direction: Float[Tensor, " d_model"], limit: float) -> Callabl
     return add
 
 
-def clamp_feature(sae: "SAE", feature: int, value: float, limit: float) -> Callable[[Tensor, object], Tensor]:
+def clamp_feature(sae: SAE, feature: int, value: float, limit: float) -> Callable[[Tensor, object], Tensor]:
     """A hook function that holds one latent at `value`; 0 ablates it.
 
     It adds (value - latent) · W_dec[feature], so what the SAE does not explain, and all other latents, stay. Positions

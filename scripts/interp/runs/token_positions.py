@@ -1,10 +1,14 @@
 """Find a token's position by what it is, never by counting: BOS moves every position by one."""
 
-import re
+from __future__ import annotations
 
-from transformer_lens.model_bridge import TransformerBridge
+import re
+from typing import TYPE_CHECKING
 
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def token_positions(model: TransformerBridge, prompt: Prompt, word: str) -> list[int]:

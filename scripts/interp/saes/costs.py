@@ -4,11 +4,14 @@ Counted from the model's configuration (see `scripts/interp/models/costs.py`) an
 measured or assumed.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
-from transformers import PretrainedConfig
+from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.interp.models.costs import BYTES, flops_per_token, n_parameters
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 class Site(NamedTuple):

@@ -4,14 +4,14 @@ All of it over the positions that the SAE was trained for (see `stored_activatio
 Intervals are bootstrap intervals over rows of text.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.base.statistics import bootstrap_weights
@@ -21,6 +21,8 @@ from scripts.interp.runs.losses import losses_of_logits
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE
+    from tqdm import tqdm
+    from transformer_lens.model_bridge import TransformerBridge
 
 BATCH_ROWS = 4
 
@@ -77,7 +79,7 @@ class Reconstruction(NamedTuple):
 
 def evaluate_sae(
     model: TransformerBridge,
-    sae: "SAE",
+    sae: SAE,
     hook_name: str,
     rows: Tensor,
     limit: float,
@@ -122,7 +124,7 @@ def evaluate_sae(
 
 
 def measure_reconstruction(
-    model: TransformerBridge, sae: "SAE", hook_name: str, rows: Tensor, left_out: Tensor, limit: float, bar: tqdm
+    model: TransformerBridge, sae: SAE, hook_name: str, rows: Tensor, left_out: Tensor, limit: float, bar: tqdm
 ) -> Reconstruction:
     """How far reconstructions are from the activations of token rows [n_rows, pos], and how many latents they take.
 
@@ -155,7 +157,7 @@ def measure_reconstruction(
 
 def measure_cross_entropies(
     model: TransformerBridge,
-    sae: "SAE",
+    sae: SAE,
     hook_name: str,
     rows: Tensor,
     left_out: Tensor,
@@ -187,7 +189,7 @@ def measure_cross_entropies(
     return {key: torch.cat(values) for key, values in losses.items()}
 
 
-def sae_lens_losses(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> dict[str, float]:
+def sae_lens_losses(model: TransformerBridge, sae: SAE, tokens: Tensor) -> dict[str, float]:
     """Cross-entropies that sae-lens' own evaluator gives: "clean", "spliced" and "zero", in nats.
 
     Its conventions differ from ours: the SAE at all tokens but special ones, massive activations included; zero at
@@ -215,7 +217,7 @@ def sae_lens_losses(model: TransformerBridge, sae: "SAE", tokens: Tensor) -> dic
 
 
 @contextmanager
-def attached(model: TransformerBridge, sae: "SAE") -> Iterator[None]:
+def attached(model: TransformerBridge, sae: SAE) -> Iterator[None]:
     """Inside, the model is sae-lens' SAETransformerBridge with the SAE attached: at every position, BOS included.
 
     sae-lens makes such a bridge out of a TransformerBridge in this way, but only of one that it has loaded itself.

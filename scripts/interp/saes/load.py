@@ -1,5 +1,7 @@
 """Loading sparse autoencoders in sae-lens' format, checking that they belong to a model, and an untrained control."""
 
+from __future__ import annotations
+
 import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +10,6 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.paths import ROOT
@@ -17,6 +18,7 @@ from scripts.interp.runs.hooks import check_hooks
 
 if TYPE_CHECKING:
     from sae_lens import SAE
+    from transformer_lens.model_bridge import TransformerBridge
 
 SAE_FOLDER = ROOT / "checkpoints" / "saes"
 FILES = ("cfg.json", "sae_weights.safetensors")
@@ -49,7 +51,7 @@ def sae_folder(model: TransformerBridge, name: str | None = None) -> Path:
     return shipped[0]
 
 
-def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> "SAE":
+def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> SAE:
     """The SAE in a folder, in float32 on the model's device; its `cfg.metadata` says for which hook point.
 
     folder: one that sae-lens wrote or that was downloaded by hand; None is the one that ships with the project for this
@@ -74,7 +76,7 @@ def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> "SAE
     return sae.eval().requires_grad_(False)
 
 
-def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> "SAE":
+def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> SAE:
     """An SAE of a release that sae-lens knows by name, from the local Hugging Face cache or from the hub.
 
     release, sae_id: for example "gpt2-small-res-jb" and "blocks.8.hook_resid_pre", with `load_model("gpt2-small")`
@@ -110,7 +112,7 @@ def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> "SAE":
     return sae.eval().requires_grad_(False)
 
 
-def _check(sae: "SAE", model: TransformerBridge, which: str) -> None:
+def _check(sae: SAE, model: TransformerBridge, which: str) -> None:
     """Raise ValueError where an SAE is not for this model as the labs load it."""
     metadata, cfg = sae.cfg.metadata, model.cfg
     if metadata.model_name not in (None, cfg.model_name):
@@ -131,7 +133,7 @@ def _check(sae: "SAE", model: TransformerBridge, which: str) -> None:
         )
 
 
-def untrained_copy(sae: "SAE", x: Tensor, seed: int = 0) -> "SAE":
+def untrained_copy(sae: SAE, x: Tensor, seed: int = 0) -> SAE:
     """A control: random directions in the place of the trained ones, and as many latents active on x, [n, d_in].
 
     Encoder and decoder share the directions, each of its trained row's norm in the decoder; b_dec stays.

@@ -3,21 +3,25 @@
 Not every position is kept (see `scripts/interp/runs/at_hooks.py`); what is left out is counted.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 BATCH_ROWS = 8
 STATE_FILE = "progress.json"

@@ -1,5 +1,7 @@
 """Training an SAE on stored activations, by sae-lens' trainer or by a recipe of the project's own, and saving it."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
@@ -7,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sae_lens import TrainingSAE
 from sae_lens.config import SAETrainerConfig
 from sae_lens.registry import get_sae_training_class
 from sae_lens.training.sae_trainer import SAETrainer
@@ -23,6 +24,9 @@ from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictiona
 from scripts.interp.saes.recipes import Settings, check_architecture, sae_config
 from scripts.interp.saes.stored_activations import StoredActivations, shuffled_batches
 from scripts.interp.training import loop
+
+if TYPE_CHECKING:
+    from sae_lens import TrainingSAE
 
 CHECKPOINT_EVERY, RECORD_EVERY = 200, 50  # steps
 

@@ -4,15 +4,19 @@ A chat template surrounds each message with tokens of its own (roles, separators
 same in every conversation, so an autoencoder or a mean would mostly learn the template: they are masked.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from scripts.interp.text.corpus import Document
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class ChatRows(NamedTuple):

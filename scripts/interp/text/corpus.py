@@ -3,6 +3,8 @@
 `data/corpus.jsonl.xz` was written by `python -m scripts.sample_corpus`; `data/corpus.json` says from what and how.
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib
 import inspect
@@ -10,15 +12,17 @@ import json
 import lzma
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from scripts.interp.base.numbers import is_integer
 from scripts.interp.base.paths import ROOT
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CORPUS_FILE = ROOT / "data" / "corpus.jsonl.xz"
 LIBRARY = (

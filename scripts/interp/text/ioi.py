@@ -1,15 +1,19 @@
 """Prompts with a known answer: which of two names is the indirect object (IOI)."""
 
+from __future__ import annotations
+
 import itertools
 import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from string import Formatter
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from scripts.interp.base.numbers import check_positive
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # In every template S is the subject, mentioned twice, and IO the indirect object, mentioned once: the answer.
 TEXTBOOK = ("{S} and {IO} went to the store. {S} gave a book to",)
