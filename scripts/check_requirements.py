@@ -6,6 +6,7 @@ DGX Spark's container brings its own torch for aarch64, so there everything but 
     python -m scripts.check_requirements --write    # write requirements.lock anew after requirements.txt changed
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -51,7 +52,9 @@ def check_aarch64() -> int:
 
 
 def main() -> None:
-    if "--write" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description="Check the pinned set.")
+    parser.add_argument("--write", action="store_true", help="write requirements.lock anew")
+    if parser.parse_args().write:
         LOCK.write_text(lock())
         print(f"{LOCK.name} written")
     print(f"CPython 3.12 on aarch64 without torch: {check_aarch64()} packages resolve")

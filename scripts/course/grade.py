@@ -27,15 +27,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import psutil
 
-from scripts.course.assignments import stage
-from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook, read_setup
-from scripts.course.grading.one_student import Job, save_result
-from scripts.course.grading.worker import Worker
-from scripts.course.report import report, table
 from scripts.interp.base.paths import ROOT
+
+if TYPE_CHECKING:
+    from scripts.course.grading.one_student import Job
+    from scripts.course.grading.worker import Worker
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,6 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     if not students:
         print(f"{options.submissions} holds no folders; each student needs one: <student>/<notebook>.ipynb.")
         return 2
+
+    # takes seconds: a wrong argument is answered without it
+    from scripts.course.assignments import stage
+    from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook, read_setup
+    from scripts.course.grading.one_student import Job
+    from scripts.course.grading.worker import Worker
+    from scripts.course.report import report, table
+
     try:
         solutions = [path for path in sorted(options.solutions.glob("*.ipynb")) if is_graded(read_notebook(path))]
     except UnreadableNotebook as error:
@@ -90,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = False
     setups = [read_setup(path) for path in solutions]
     workers = [Worker(imported_by(setups)) for _ in range(min(options.jobs, len(jobs)))]
-    free: SimpleQueue[Worker] = SimpleQueue()
+    free = SimpleQueue()
     for worker in workers:
         free.put(worker)
     with ThreadPoolExecutor(options.jobs) as pool, contextlib.ExitStack() as at_the_end:
@@ -126,8 +134,10 @@ def imported_by(setups: list[str]) -> list[str]:
     return list(dict.fromkeys(names + [s.module for s in statements if isinstance(s, ast.ImportFrom) and s.module]))
 
 
-def grade_student(job: Job, free: "SimpleQueue[Worker]") -> tuple[float, list[str]]:
+def grade_student(job: "Job", free: "SimpleQueue[Worker]") -> tuple[float, list[str]]:
     """Let a free worker grade a student; its messages go to a log. Returns seconds and a status for each lab."""
+    from scripts.course.grading.one_student import save_result
+
     course = Path(job.course)
     shutil.rmtree(course / "results" / job.student_id, ignore_errors=True)
     log = course / "logs" / f"{job.student_id}.log"

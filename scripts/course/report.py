@@ -11,14 +11,14 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from nbgrader.api import Gradebook
-
-from scripts.course.assignments import grade_book
-from scripts.course.cells import Exercise, Written, exercises_of, read_notebook, written_of
-from scripts.course.grading.feedback import feedback_page
 from scripts.interp.base.files import write_atomically
+
+if TYPE_CHECKING:
+    from nbgrader.api import Gradebook
+
+    from scripts.course.cells import Exercise, Written
 
 
 class Row(NamedTuple):
@@ -42,6 +42,13 @@ class Row(NamedTuple):
 
 def report(out: Path) -> list[Row]:
     """Write everything from the results and the grade book in `out`/course. Returns the rows of the table."""
+    # takes seconds: a wrong argument is answered without it
+    from nbgrader.api import Gradebook
+
+    from scripts.course.assignments import grade_book
+    from scripts.course.cells import exercises_of, read_notebook, written_of
+    from scripts.course.grading.feedback import feedback_page
+
     course = out / "course"
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(course.glob("results/*/*.json"))]
     used = {result["lab"] for result in results if result["handed_in"]}  # labs that nobody handed in are no failures
@@ -65,7 +72,7 @@ def report(out: Path) -> list[Row]:
     return rows
 
 
-def row_of(book: Gradebook, result: dict, exercises: list[Exercise], written: list[Written]) -> Row:
+def row_of(book: "Gradebook", result: dict, exercises: "list[Exercise]", written: "list[Written]") -> Row:
     scores = {exercise.id: 0.0 for exercise in exercises}
     manual: dict[str, float | None] = {answer.id: 0.0 for answer in written}
     comments = {}

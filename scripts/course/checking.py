@@ -1,0 +1,135 @@
+"""Run a student's notebook and its visible tests, and say for each exercise what to look at."""
+
+import sys
+from pathlib import Path
+
+from nbformat import NotebookNode
+from nbgrader.utils import compute_checksum
+
+from scripts.course.cells import (
+    Exercise,
+    UnreadableNotebook,
+    exercises_of,
+    grade_id,
+    grading,
+    is_answer,
+    is_graded,
+    is_test,
+    read_notebook,
+    setup_of,
+    written_of,
+)
+from scripts.course.grading import clean
+from scripts.course.grading.clean_process import ENDED
+from scripts.course.grading.execute import error_of, execute
+from scripts.course.grading.submission import student_code
+
+
+class NothingToCheck(ValueError):
+    """The check can't start; the message says why and what to do."""
+
+
+def check(path: Path, seconds: float) -> int:
+    """Print the report on a notebook. Returns 0 if all visible tests pass, 1 if not, 2 if nothing could be checked."""
+    try:
+        notebook = read_notebook(path)
+        exercises = whole(notebook)
+        print(f"Checking {path.name}: {len(exercises)} exercises. The whole notebook runs once.", flush=True)
+        incidents = run(notebook, seconds)
+        found = clean.run(setup_of(notebook), student_code(notebook), exercises, seconds)
+    except (NothingToCheck, UnreadableNotebook) as error:
+        print(error)
+        return 2
+    except clean.SetupBroken as error:
+        print(f"Nothing could be checked: {error}. Run `make doctor`.")
+        return 2
+
+    passed = 0
+    for exercise in exercises:
+        hint = judge(exercise, notebook, incidents, found[exercise.id])
+        passed += not hint
+        print(f"\n{exercise.title}\n  {hint or 'passed'}")
+    print()
+    for index, incident in incidents.items():
+        print(f"Cell {index + 1} {incident}" + (": the cells after it did not run." if incident == ENDED else "."))
+    for number, message in other_errors(notebook):
+        print(f"Cell {number} stopped with {message}")
+    for cell in edited_tests(notebook):
+        print(
+            f"{grade_id(cell)} was changed. Grading uses the original; to get it back, copy it from a fresh notebook."
+        )
+    more = (
+        "pass the tests you can see. Grading adds hidden tests, which try other inputs."
+        if is_graded(notebook)
+        else "pass their tests. This notebook is not graded."
+    )
+    print(f"{passed} of {len(exercises)} exercises {more}")
+    if written_of(notebook):
+        print("Written answers are graded by a person and are not checked here.")
+    return 0 if passed == len(exercises) else 1
+
+
+def whole(notebook: NotebookNode) -> list[Exercise]:
+    """The exercises of a notebook that has all its marked cells. Raises `NothingToCheck` if one is gone."""
+    expected = notebook.metadata.get("marked_cells") or ["setup"]
+    present = [grade_id(cell) for cell in notebook.cells]
+    gone = [name for name in expected if name not in present]
+    restore = "Grading puts tests back, but not answers: copy your work into a fresh notebook of this lab."
+    if gone:
+        raise NothingToCheck(f"The cell {', '.join(gone)} is gone (deleted, or its marks were lost). {restore}")
+    try:
+        setup_of(notebook)
+        return exercises_of(notebook)
+    except ValueError as error:
+        raise NothingToCheck(f"The notebook's graded cells are damaged: {error}. {restore}") from error
+
+
+def run(notebook: NotebookNode, seconds: float) -> dict[int, str]:
+    """Execute the notebook, showing where it is. Returns what went wrong beyond ordinary errors, by cell."""
+    of = len(notebook.cells)
+
+    def show(index: int) -> None:
+        name = grade_id(notebook.cells[index])
+        if sys.stdout.isatty():
+            print(f"\r  cell {index + 1} of {of} {name:40.40}", end="", flush=True)
+        elif name.startswith("test-"):
+            print(f"  cell {index + 1} of {of}: {name}", flush=True)
+
+    try:
+        return execute(notebook, seconds, show=show)
+    finally:
+        if sys.stdout.isatty():
+            print("\r" + " " * 70, end="\r")
+
+
+def judge(exercise: Exercise, notebook: NotebookNode, incidents: dict[int, str], alone: clean.Verdict) -> str:
+    """What to look at in an exercise, or "" if it passes, in the notebook and by itself."""
+    index, test = next((i, cell) for i, cell in enumerate(notebook.cells) if grade_id(cell) == f"test-{exercise.id}")
+    answer = next(cell for cell in notebook.cells if grade_id(cell) == exercise.id)
+    if alone.unwritten:
+        return "not written yet"
+    error = error_of(answer) or error_of(test)
+    if index in incidents:
+        return f"its test cell {incidents[index]}"
+    if error:
+        return error.evalue if error.ename == "CheckFailed" else f"{error.ename}: {error.evalue}"
+    if not alone.passed and test.execution_count is not None:
+        return f"it passes in the notebook, but not by itself, as in grading: {alone.hint or alone.tampered}"
+    return alone.hint
+
+
+def other_errors(notebook: NotebookNode) -> list[tuple[int, str]]:
+    """Cells outside the exercises that stopped with an error."""
+    return [
+        (index + 1, f"{error_of(cell).ename}: {error_of(cell).evalue[:200]}")
+        for index, cell in enumerate(notebook.cells)
+        if error_of(cell) and not is_answer(cell) and not is_test(cell)
+    ]
+
+
+def edited_tests(notebook: NotebookNode) -> list[NotebookNode]:
+    return [
+        cell
+        for cell in notebook.cells
+        if grading(cell).get("locked") and grading(cell).get("checksum") not in (None, compute_checksum(cell))
+    ]
