@@ -1,151 +1,113 @@
-"""Execute every solved lab and write each as a notebook and as an HTML page to outputs/.
+"""Execute the solved labs side by side and write each as a notebook and as an HTML page to outputs/.
 
-    python -m scripts.run_labs [LAB …] [--update]
+    python -m scripts.run_labs [LAB …] [--jobs N] [--update]
 
-LAB is the beginning of a file name in solutions/ (`01`); without one, all of them run. `--update` also writes the text
-outputs back to solutions/, after a lab was edited.
+LAB is the beginning of a file name in solutions/ (`01`); without one, all of them run. As many run at a time as there
+are cores and memory for; `--jobs 1` runs one after another. `--update` also writes the text outputs back to solutions/,
+after a lab was edited.
 """
 
 import argparse
 import os
+import shutil
+import signal
 import sys
 import time
-from pathlib import Path
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from threading import Event
 
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+import psutil
 
-from scripts.course.pages import html_page
-from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT
 
-CELL_TIMEOUT = 600  # seconds
-KEPT_OUTPUTS = {"text/plain"}  # what a committed notebook keeps: a figure would add megabytes and never compares equal
+KERNEL_BYTES = 3.5e9  # what a lab's kernel may hold; 3.2 GB was the most that was seen
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Execute the solved labs and write them to outputs/.")
     parser.add_argument("labs", nargs="*", help="beginnings of file names in solutions/, such as 01")
+    parser.add_argument(
+        "--jobs", type=at_least_one, help="labs that run at a time (default: as cores and memory allow)"
+    )
     parser.add_argument("--update", action="store_true", help="write text outputs back to solutions/")
     arguments = parser.parse_args()
 
     paths = sorted((ROOT / "solutions").glob("*.ipynb"))
-    chosen = [path for path in paths if not arguments.labs or path.name.startswith(tuple(arguments.labs))]
-    if not chosen:
-        print(f"No lab begins with {' or '.join(arguments.labs)}; there are: {', '.join(p.stem for p in paths)}")
+    unknown = [lab for lab in arguments.labs if not any(path.name.startswith(lab) for path in paths)]
+    if unknown:
+        print(f"No lab begins with {' or '.join(unknown)}; there are: {', '.join(p.stem for p in paths)}")
         return 2
+    chosen = [path for path in paths if not arguments.labs or path.name.startswith(tuple(arguments.labs))]
 
-    failures = {}
+    from scripts.course.lab_run import LabRun  # takes seconds: a wrong argument is answered without it
+
+    labs = [LabRun(path, ROOT / "outputs", arguments.update) for path in chosen]
     started = time.monotonic()
-    for path in chosen:
-        failure = run(path, update=arguments.update)
-        if failure:
-            failures[path.name] = failure
+    if not run_all(labs, arguments.jobs or jobs_that_fit()):
+        print("Interrupted: the labs that ended are in outputs/; the others left nothing there.")
+        return 130
+    failed = [lab for lab in labs if lab.failure]
     print(
-        f"\n{len(chosen) - len(failures)} of {len(chosen)} labs ran without an error, "
+        f"\n{len(labs) - len(failed)} of {len(labs)} labs ran without an error, "
         f"{time.monotonic() - started:.0f} s in all; notebooks and pages are in outputs/"
     )
-    for name, failure in failures.items():
-        print(f"{name}: {failure}")
-    return 1 if failures else 0
+    for lab in failed:
+        print(f"{lab.path.name}: {lab.failure}")
+    return 1 if failed else 0
 
 
-def run(path: Path, update: bool) -> str:
-    """Execute one notebook, write its results and print its line. Returns what failed, or ""."""
-    notebook = nbformat.read(path, as_version=4)
-    started = time.monotonic()
-
-    def show(cell, cell_index, **_):
-        if sys.stdout.isatty():
-            print(f"\r{path.stem}: cell {cell_index + 1} of {len(notebook.cells)}", end="", flush=True)
-
-    # Figures must be in the page itself; the labs never choose a renderer. One thread unless told otherwise: beside
-    # anything else that runs, two threads on two cores wait for each other most of the time.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PLOTLY_RENDERER": "notebook", "TQDM_DISABLE": "1"}
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        store_widget_state=False,  # a page would load the widgets from a CDN
-        extra_arguments=["--IPKernelApp.log_level=40"],  # no warning about unencrypted loopback connections
-        on_cell_execute=show,
-    )
-    failure = ""
-    try:
-        client.execute(env=environment)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        index, cell = failed_cell(notebook)
-        reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else str(error)
-        failure = f"cell {index + 1} ({cell['id']}) failed with {reason.strip()}"
-
-    earned, of, by_hand = points(notebook)
-    write_atomically(ROOT / "outputs" / path.name, nbformat.writes(notebook) + "\n")
-    write_atomically(ROOT / "outputs" / f"{path.stem}.html", html_page(notebook, path.stem))
-    if update and not failure:
-        write_atomically(path, nbformat.writes(text_outputs_only(notebook)) + "\n")
-
-    clear = "\r" if sys.stdout.isatty() else ""
-    result = f"{earned:g} of {of:g} points" if of else "not graded"
-    print(
-        f"{clear}{path.stem:34}{time.monotonic() - started:6.0f} s   {result}"
-        f"{f' (+{by_hand:g} graded by hand)' if by_hand else ''}   {'FAILED' if failure else 'ok'}",
-        flush=True,
-    )
-    return failure
+def at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} labs can't run at a time; give a number from 1")
+    return int(text)
 
 
-def failed_cell(notebook: nbformat.NotebookNode) -> tuple[int, nbformat.NotebookNode]:
-    """The first cell with an error, or the last one that was started."""
-    started = 0
-    for index, cell in enumerate(notebook.cells):
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            return index, cell
-        if cell.get("execution_count"):
-            started = index
-    return started, notebook.cells[started]
+def jobs_that_fit() -> int:
+    """How many kernels the cores that this process may use, and the memory that is free, have room for; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(psutil.virtual_memory().available / KERNEL_BYTES)))
 
 
-def points(notebook: nbformat.NotebookNode) -> tuple[float, float, float]:
-    """Points of the test cells that ran without an error, of all test cells, and of the written answers."""
-    earned = of = by_hand = 0.0
-    for cell in notebook.cells:
-        grading = cell.metadata.get("nbgrader", {})
-        if not grading.get("grade"):
+def run_all(labs: list, jobs: int) -> bool:
+    """Run the labs, `jobs` at a time, saying where they are. Returns False if somebody interrupted it."""
+    live = sys.stdout.isatty()
+    stop = Event()
+    with ThreadPoolExecutor(jobs) as pool:
+        # later labs take longer; a long one that is started last would run alone at the end
+        running = {pool.submit(lab.run, stop): lab for lab in reversed(labs)}
+        try:
+            if live:
+                print("\n" * len(labs), end="")
+            while running:
+                for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
+                    lab = running.pop(future)
+                    if not live:
+                        print(lab.line, flush=True)
+                if live:
+                    draw_over(labs)
+        except KeyboardInterrupt:
+            stop.set()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # no second one between the kernels' end and ours
+            while wait(running, timeout=0.2).not_done:  # again and again: a kernel may be just about to start
+                end_kernels()
+    return not stop.is_set()
+
+
+def draw_over(labs: list) -> None:
+    """Draw the table of all labs anew, over the lines where it stands."""
+    width = shutil.get_terminal_size().columns - 1  # a line that wraps would be two
+    print(f"\x1b[{len(labs)}A" + "\n".join(f"{lab.line[:width]}\x1b[K" for lab in labs), flush=True)
+
+
+def end_kernels() -> None:
+    """End the kernels: they have sessions of their own, where no Ctrl-C reaches them."""
+    for process in psutil.Process().children(recursive=True):
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
             continue
-        if grading["solution"]:
-            by_hand += grading["points"]
-            continue
-        of += grading["points"]
-        if cell.execution_count and not any(output.output_type == "error" for output in cell.outputs):
-            earned += grading["points"]
-    return earned, of, by_hand
-
-
-def text_outputs_only(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook as it is committed: printed text, no figures, no times."""
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
-        if cell.cell_type != "code":
-            continue
-        kept = []
-        for output in cell.outputs:
-            # where one stream is cut in pieces depends on timing
-            if kept and output.output_type == "stream" and kept[-1].get("name") == output.name:
-                kept[-1].text += output.text
-                continue
-            if "data" in output:
-                output.data = {kind: value for kind, value in output.data.items() if kind in KEPT_OUTPUTS}
-                if not output.data:
-                    continue
-                output.metadata = {}
-            kept.append(output)
-        cell.outputs = kept
-    notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec",) if key in notebook.metadata}
-    notebook.metadata["language_info"] = {"name": "python"}
-    return notebook
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the kernels too, as Ctrl-C does
     sys.exit(main())
