@@ -19,8 +19,8 @@ setup:
 model: setup  ## fetch and convert the embedded model (the other targets do it too)
 	@$(PYTHON) -m scripts.prepare_embedded_model
 
-labs: model  ## execute every solved lab; notebooks and web pages land in outputs/
-	@$(PYTHON) -m scripts.run_labs
+labs: model  ## execute every solved lab, results in outputs/; some: LAB="02 03"; one after another: JOBS=1
+	@$(PYTHON) -m scripts.run_labs $(LAB) $(if $(JOBS),--jobs $(JOBS))
 
 test: model  ## run the whole test suite
 	@$(PYTHON) -m pytest
