@@ -11,6 +11,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import inspect
+import random
 import sys
 import typing
 import warnings
@@ -47,15 +48,24 @@ def checked(function):
 
 
 def _compare(values: dict, hints: dict, where: str) -> None:
+    if hints:
+        state = random.getstate()  # beartype draws the item of a list that it looks at
+        try:
+            _compare_annotated(values, hints, where)
+        finally:
+            random.setstate(state)
+    for value in values.values():
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            _compare(value._asdict(), _fields(type(value)), f"{type(value).__qualname__}, in {where}")
+
+
+def _compare_annotated(values: dict, hints: dict, where: str) -> None:
     with jaxtyped("context"):  # one size for one name
         for name, value in values.items():
             if name in hints and not is_bearable(value, hints[name], conf=NUMBERS):
                 others = ", ".join(f"{other} {list(v.shape)}" for other, v in values.items() if hasattr(v, "shape"))
                 got = f"{value.dtype} {list(value.shape)}" if hasattr(value, "shape") else repr(value)[:200]
                 raise WrongShape(f"{where}: {name} is {got} and not {hints[name]}; all shapes: {others or 'none'}")
-    for value in values.values():
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            _compare(value._asdict(), _fields(type(value)), f"{type(value).__qualname__}, in {where}")
 
 
 @functools.cache

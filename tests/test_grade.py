@@ -520,12 +520,12 @@ def test_the_kernel_is_limited():
         "print(3)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    incidents = execute(notebook, cell_seconds=5)
+    incidents = execute(notebook, cell_seconds=3)
     assert incidents == {
-        1: "took longer than 5 s and was stopped",
+        1: "took longer than 3 s and was stopped",
         2: "wrote too much output and was stopped",
         4: "wrote too much output and was stopped",
-        6: "took longer than 5 s and could not be interrupted",
+        6: "took longer than 3 s and could not be interrupted",
     }
     assert [cell.outputs[0].text for cell in notebook.cells if cell.source in ("print(1)", "print(2)")] == [
         "1\n",
