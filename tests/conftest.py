@@ -19,7 +19,7 @@ def model():
 @pytest.fixture(scope="session")
 def trained_toy():
     """The two-layer toy that ships: small, and a language model with a tokenizer."""
-    return load_model("toy-attn-2l")
+    return load_model("toy-attn-2l", device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def gpt2(gpt2_folder):
 
 def largest_difference(model, folder, prompts):
     """Largest difference of log-probabilities between bridge and Hugging Face, over positions and tokens."""
-    reference = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+    reference = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").to(model.cfg.device)
     differences = []
     with torch.no_grad():
         for prompt in prompts:
@@ -292,7 +292,8 @@ from scripts.interp.models.load import load_model
 started = time.monotonic()
 try:
     model = load_model(sys.argv[1])
-    outcome = dict(name=model.cfg.model_name, logits=model(torch.tensor([[1, 2, 3]]))[0, -1, :5].tolist())
+    tokens = torch.tensor([[1, 2, 3]], device=model.cfg.device)
+    outcome = dict(name=model.cfg.model_name, logits=model(tokens)[0, -1, :5].tolist())
 except Exception as error:
     outcome = dict(error=type(error).__name__, message=str(error))
 outcome.update(seconds=time.monotonic() - started, offline=huggingface_hub.constants.HF_HUB_OFFLINE)

@@ -20,7 +20,7 @@ HOOK = "blocks.0.mlp.hook_post"
 
 @pytest.fixture(scope="module")
 def toy():
-    return load_model("toy-mlp-1l")
+    return load_model("toy-mlp-1l", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ PERIOD = 40  # none of those that were measured during training
 
 @pytest.fixture(scope="module", params=ATTENTION_ONLY)
 def toy(request):
-    return load_model(request.param)
+    return load_model(request.param, device="cpu")
 
 
 def repeats(model, period=PERIOD):
@@ -59,9 +59,8 @@ def test_the_record_belongs_to_the_model(name):
     assert record["settings"]["config"] == TOYS[name] and record["settings"]["name"] == name
     assert len(steps) >= 40 and [row["step"] for row in steps] == sorted({row["step"] for row in steps})
     assert last["step"] == record["settings"]["steps"]
-    scores = [
-        repeat_scores(load_model(name), repeats(load_model(name), period), period).induction for period in (20, 35, 50)
-    ]
+    toy = load_model(name, device="cpu")
+    scores = [repeat_scores(toy, repeats(toy, period), period).induction for period in (20, 35, 50)]
     assert torch.allclose(torch.stack(scores).mean(dim=0), torch.tensor(last["induction"]), atol=0.05)
     n_parameters = sum(weight.numel() for weight in load_file(TOY_FOLDER / name / "model.safetensors").values())
     assert (TOY_FOLDER / name / "README.md").read_text() == model_card(name, record, n_parameters)
@@ -78,7 +77,7 @@ def test_the_phase_change_is_in_the_record_of_two_layers_only():
 
 
 def test_the_model_with_neurons_needs_them():
-    toy = load_model("toy-mlp-1l")
+    toy = load_model("toy-mlp-1l", device="cpu")
     tokens = packed_tokens(load_corpus("test"), toy.tokenizer, 128)[:20]
     loss = next_token_losses(toy, tokens).mean().item()
     assert loss == pytest.approx(training_record("toy-mlp-1l")["steps"][-1]["validation_loss"], abs=0.2)

@@ -39,6 +39,7 @@ def sae_latents(
 
     tokens: [batch, pos], each row starting with BOS
     """
+    tokens = tokens.to(model.cfg.device)
     name, limit = sae.cfg.metadata.hook_name, sae.cfg.metadata.norm_limit
     x = hook_activations(model, tokens, [name])[name]
     kept = kept_positions(x, torch.isin(tokens, special_tokens(model)), float("inf") if limit is None else limit)
@@ -72,7 +73,7 @@ def strongest_contexts(
     n_active, n_tokens = torch.zeros(n_features), 0
     with progress_bar(len(rows), "contexts") as bar:
         for batch in rows.split(BATCH_ROWS):
-            values = values_of(batch)
+            values, batch = values_of(batch).cpu(), batch.cpu()
             n_active += (values > 0).sum(dim=(0, 1))
             n_tokens += batch.numel()
             value, place = values.max(dim=1)  # [batch, n_features]

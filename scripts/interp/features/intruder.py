@@ -72,7 +72,7 @@ def context_vectors(
 
 def token_rarity(rows: Int[Tensor, "n_rows pos"], d_vocab: int) -> Float[Tensor, " d_vocab"]:
     """Minus the logarithm of every token's share in text [n_rows, pos], [d_vocab]; one count is added to each."""
-    counts = torch.bincount(rows.flatten(), minlength=d_vocab) + 1.0
+    counts = torch.bincount(rows.flatten().cpu(), minlength=d_vocab) + 1.0
     return -(counts / counts.sum()).log()
 
 

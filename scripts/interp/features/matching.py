@@ -36,7 +36,7 @@ def named_positions(
             if not isinstance(answer, bool):
                 raise ValueError(f"The predicate gave {answer!r} at token {strings[column]!r}: return True or False.")
             named[row, column] = answer
-    return named
+    return named.to(tokens.device)  # filled on the CPU: there every single yes would wait for the GPU
 
 
 class Match(NamedTuple):
@@ -73,5 +73,5 @@ def token_list(ids: Int[Tensor, " n"], active: Bool[Tensor, " n"]) -> Int[Tensor
     ids: token ids, [n]; active: bool [n]. Returns ids, [n_listed].
     """
     tokens, place = ids.unique(return_inverse=True)
-    share = torch.zeros(len(tokens)).index_add(0, place, active.float()) / place.bincount(minlength=len(tokens))
-    return tokens[share > 0.5]
+    n_active = torch.zeros(len(tokens), device=ids.device).index_add(0, place, active.float())
+    return tokens[n_active / place.bincount(minlength=len(tokens)) > 0.5]

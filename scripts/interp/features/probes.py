@@ -38,7 +38,8 @@ def linear_probe(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -> Float
     centred, target = (x - x.mean(dim=0)) / scale, named.to(x)
     weight = torch.where(named, 0.5 / named.sum(), 0.5 / (~named).sum())
     with torch.enable_grad():
-        vector, bias = torch.zeros(x.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
+        vector = torch.zeros(x.shape[1], device=x.device, requires_grad=True)
+        bias = torch.zeros((), device=x.device, requires_grad=True)
         optimizer = torch.optim.LBFGS([vector, bias], max_iter=50, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
@@ -62,7 +63,7 @@ def best_threshold(scores: Float[Tensor, " n"], named: Bool[Tensor, " n"]) -> fl
     _check(named)
     ordered, order = scores.sort(descending=True)
     hits = named[order].cumsum(0)
-    f1 = 2 * hits / (torch.arange(1, len(scores) + 1) + named.sum())
+    f1 = 2 * hits / (torch.arange(1, len(scores) + 1, device=scores.device) + named.sum())
     f1[:-1][ordered[:-1] == ordered[1:]] = -1.0  # a threshold can't separate equal scores
     best = int(f1.argmax())
     if best == len(scores) - 1:

@@ -49,7 +49,9 @@ def hook_activations(
     check_hooks(model, hook_names)
     last = max(layer_of(name) for name in hook_names)
     with torch.no_grad():
-        _, cache = model.run_with_cache(tokens, names_filter=list(hook_names), stop_at_layer=last + 1)
+        _, cache = model.run_with_cache(
+            tokens.to(model.cfg.device), names_filter=list(hook_names), stop_at_layer=last + 1
+        )
     for name in hook_names:
         if not cache[name].isfinite().all():
             raise ValueError(

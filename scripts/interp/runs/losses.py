@@ -25,5 +25,6 @@ def next_token_losses(model: TransformerBridge, tokens: Int[Tensor, "batch pos"]
 
     Entry i is the loss of the token at position i + 1, predicted from those before it.
     """
+    tokens = tokens.to(model.cfg.device)
     with torch.no_grad():
         return losses_of_logits(model(tokens)[:, :-1], tokens[:, 1:])

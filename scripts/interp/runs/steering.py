@@ -59,7 +59,8 @@ def generate(
     """Sample n_new tokens after each prompt, all hooks acting in every step: [batch, pos + n_new].
 
     prompt: as for the other helpers; hooks: pairs (name, function) as for `run_with_hooks`
-    temperature: 0 takes the likeliest token every time; seed: of the sampling, the same gives the same text
+    temperature: 0 takes the likeliest token every time; seed: of the sampling, the same gives the same text on the same
+        kind of device (a GPU draws other random numbers than the CPU)
 
     Raises ValueError for a hook point that the model does not have or did not reach in every step.
     """
@@ -74,7 +75,8 @@ def generate(
 
         return counted
 
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), cached_hook_dict(model):
+    gpus = [tokens.device] if tokens.is_cuda else []  # sampling draws from the generator of the model's device
+    with torch.no_grad(), torch.random.fork_rng(gpus), cached_hook_dict(model):
         torch.manual_seed(seed)
         with model.hooks(fwd_hooks=[(name, counting(i, function)) for i, (name, function) in enumerate(hooks)]):
             text = model.generate(

@@ -98,9 +98,10 @@ def evaluate_sae(
     """
     if not 2 <= n_spliced_rows <= len(rows):
         raise ValueError(f"n_spliced_rows is {n_spliced_rows}: give 2 to the number of rows, {len(rows)}.")
+    rows = rows.to(model.cfg.device)
     left_out = torch.isin(rows, special_tokens(model))
     if wanted is not None:
-        left_out |= ~wanted
+        left_out |= ~wanted.to(model.cfg.device)
     with torch.no_grad(), progress_bar(len(rows) + 4 * n_spliced_rows, "evaluation") as bar:
         found = measure_reconstruction(model, sae, hook_name, rows, left_out, limit, bar)
         few, few_left_out = rows[:n_spliced_rows], left_out[:n_spliced_rows]
@@ -200,6 +201,7 @@ def sae_lens_losses(model: TransformerBridge, sae: SAE, tokens: Tensor) -> dict[
     from sae_lens.evals import get_recons_loss
     from sae_lens.training.activation_scaler import ActivationScaler
 
+    tokens = tokens.to(model.cfg.device)
     special = special_tokens(model)
     with torch.no_grad():
         losses = get_recons_loss(
@@ -244,6 +246,7 @@ def attached(model: TransformerBridge, sae: SAE) -> Iterator[None]:
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Estimate:
     """The ratio of two sums over rows, [n_rows] each, with its bootstrap interval."""
+    numerator, denominator = numerator.cpu(), denominator.cpu()
     weights = bootstrap_weights(len(numerator)).double()
     resampled = (weights @ numerator) / (weights @ denominator)
     low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
