@@ -16,6 +16,9 @@ check_shapes_in("scripts.interp")  # before any test imports it
 # Two kernels that use both cores each take three times as long as one after the other, and one thread gives the same
 # numbers everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What notebooks and records hold are the CPU's numbers, and a GPU gives slightly others. So the suite runs on the CPU,
+# with a GPU in the machine too; `CUDA_VISIBLE_DEVICES=0 python -m pytest tests/test_gpu.py -n 0` tests a GPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["TQDM_DISABLE"] = "1"  # a progress bar would be an output that differs from run to run
 
 # drafts and results are no tests; the fixture notebooks are opened by the tests that need them
