@@ -39,12 +39,13 @@ def judge(settings: Settings, model: Any, limit: float, half: Path, single: Path
     def judged(folder: Path, name: str, n_rows: int | None = None) -> dict[str, Any]:
         mine, wanted = (each if each is None else each[:n_rows] for each in rows[name])
         n_spliced = min(len(mine), settings.judged_rows)
-        sae = SAE.load_from_disk(folder)
+        sae = SAE.load_from_disk(folder, device=str(model.cfg.device))
         return evaluate_sae(model, sae, settings.hook_name, mine, limit, n_spliced, wanted)._asdict()
 
+    sae = SAE.load_from_disk(half, device=str(model.cfg.device))
     return {
         "held_out": {name: judged(half, name) for name in rows},
-        "predicate_f1": predicate_f1(model, SAE.load_from_disk(half), settings.context, "validation", "test"),
+        "predicate_f1": predicate_f1(model, sae, settings.context, "validation", "test"),
         "precision": {
             name: judged(folder, "test", settings.judged_rows) for name, folder in (("single", single), ("half", half))
         },
@@ -57,7 +58,7 @@ def judge_in_sweep(settings: Settings, model: Any, limit: float, folder: Path) -
     What chooses must not be what the SAE that is chosen is judged on.
     """
     rows = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)[:SWEEP_ROWS]
-    sae = SAE.load_from_disk(folder)
+    sae = SAE.load_from_disk(folder, device=str(model.cfg.device))
     return {
         "held_out": {"validation": evaluate_sae(model, sae, settings.hook_name, rows, limit, len(rows))._asdict()},
         "predicate_f1": predicate_f1(model, sae, settings.context, "train", "validation"),
@@ -73,7 +74,7 @@ def predicate_f1(model: Any, sae: SAE, context: int, chosen_on: str, reported_on
     for split in (chosen_on, reported_on):
         rows = packed_tokens(load_corpus(split), model.tokenizer, context)
         rows = rows[:: max(1, len(rows) // PREDICATE_ROWS)][:PREDICATE_ROWS]  # from all over the split
-        active[split] = torch.cat([sae_latents(model, sae, batch).flatten(0, 1) > 0 for batch in rows.split(8)])
+        active[split] = torch.cat([(sae_latents(model, sae, batch).flatten(0, 1) > 0).cpu() for batch in rows.split(8)])
         named[split] = {
             name: named_positions(predicate, model.tokenizer, rows).flatten() for name, predicate in PREDICATES.items()
         }
