@@ -6,11 +6,12 @@ Intervals are bootstrap intervals over rows of text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scripts.interp.base.progress import progress_bar
@@ -53,7 +54,7 @@ class SaeMetrics(NamedTuple):
     n_predicted: int  # tokens whose cross-entropy was measured
 
 
-def splice(values: Tensor, where: Tensor):
+def splice(values: Float[Tensor, "... d_in"], where: Bool[Tensor, "batch pos"]) -> Callable[..., Tensor]:
     """A hook function that puts `values` in the place of an activation.
 
     values: [batch, pos, d_in], or [d_in] for the same everywhere; where: [batch, pos], True where to
@@ -68,11 +69,11 @@ def splice(values: Tensor, where: Tensor):
 class Reconstruction(NamedTuple):
     """What an SAE's reconstructions are measured by: sums over the positions of a row that count, and two counts."""
 
-    n: Tensor  # positions that count, [n_rows]
-    mean: Tensor  # of their activations, over all rows, [d_in]
-    variance: Tensor  # squared distances from that mean, [n_rows]
-    error: Tensor  # squared distances from the reconstructions, [n_rows]
-    active: Tensor  # latents above zero, [n_rows]
+    n: Float[Tensor, " n_rows"]  # positions that count
+    mean: Float[Tensor, " d_in"]  # of their activations, over all rows
+    variance: Float[Tensor, " n_rows"]  # squared distances from that mean
+    error: Float[Tensor, " n_rows"]  # squared distances from the reconstructions
+    active: Float[Tensor, " n_rows"]  # latents above zero
     dead_fraction: float  # share of the latents that are above zero at none of the positions
     n_massive: int  # positions left out because of their norm
 
@@ -81,10 +82,10 @@ def evaluate_sae(
     model: TransformerBridge,
     sae: SAE,
     hook_name: str,
-    rows: Tensor,
+    rows: Int[Tensor, "n_rows pos"],
     limit: float,
     n_spliced_rows: int,
-    wanted: Tensor | None = None,
+    wanted: Bool[Tensor, "n_rows pos"] | None = None,
 ) -> SaeMetrics:
     """Measure an SAE on token rows [n_rows, pos] of held-out text.
 
@@ -125,7 +126,13 @@ def evaluate_sae(
 
 
 def measure_reconstruction(
-    model: TransformerBridge, sae: SAE, hook_name: str, rows: Tensor, left_out: Tensor, limit: float, bar: tqdm
+    model: TransformerBridge,
+    sae: SAE,
+    hook_name: str,
+    rows: Int[Tensor, "n_rows pos"],
+    left_out: Bool[Tensor, "n_rows pos"],
+    limit: float,
+    bar: tqdm,
 ) -> Reconstruction:
     """How far reconstructions are from the activations of token rows [n_rows, pos], and how many latents they take.
 
@@ -160,12 +167,12 @@ def measure_cross_entropies(
     model: TransformerBridge,
     sae: SAE,
     hook_name: str,
-    rows: Tensor,
-    left_out: Tensor,
+    rows: Int[Tensor, "n_rows pos"],
+    left_out: Bool[Tensor, "n_rows pos"],
     limit: float,
-    mean: Tensor,
+    mean: Float[Tensor, " d_in"],
     bar: tqdm,
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, " n_rows"]]:
     """Cross-entropies of token rows [n_rows, pos] in nats, summed over the tokens of a row that count, [n_rows] each.
 
     "clean": model untouched; "spliced", "mean", "zero": with reconstructions, the mean activation [d_in] or zero in the
@@ -190,7 +197,7 @@ def measure_cross_entropies(
     return {key: torch.cat(values) for key, values in losses.items()}
 
 
-def sae_lens_losses(model: TransformerBridge, sae: SAE, tokens: Tensor) -> dict[str, float]:
+def sae_lens_losses(model: TransformerBridge, sae: SAE, tokens: Int[Tensor, "batch pos"]) -> dict[str, float]:
     """Cross-entropies that sae-lens' own evaluator gives: "clean", "spliced" and "zero", in nats.
 
     Its conventions differ from ours: the SAE at all tokens but special ones, massive activations included; zero at
@@ -244,7 +251,7 @@ def attached(model: TransformerBridge, sae: SAE) -> Iterator[None]:
         model.__class__ = before
 
 
-def ratio(numerator: Tensor, denominator: Tensor) -> Estimate:
+def ratio(numerator: Float[Tensor, " n_rows"], denominator: Float[Tensor, " n_rows"]) -> Estimate:
     """The ratio of two sums over rows, [n_rows] each, with its bootstrap interval."""
     numerator, denominator = numerator.cpu(), denominator.cpu()
     weights = bootstrap_weights(len(numerator)).double()

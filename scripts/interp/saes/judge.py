@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
 from sae_lens import SAE
 from torch import Tensor
 
@@ -20,7 +21,9 @@ SWEEP_ROWS = 12  # of held-out text, on which the SAEs of a sweep are judged
 PREDICATE_ROWS, LEAST_NAMED = 32, 20  # of text on which predicates are tried; tokens that one must name to count
 
 
-def rows_of(documents: Sequence[Document], tokenizer: Any, settings: Settings) -> tuple[Tensor, Tensor | None]:
+def rows_of(
+    documents: Sequence[Document], tokenizer: Any, settings: Settings
+) -> tuple[Int[Tensor, "n_rows context"], Bool[Tensor, "n_rows context"] | None]:
     """Token rows [n_rows, context] of documents, and which of their positions count; None where all do."""
     if settings.chat:
         rows = chat_rows(documents, tokenizer, settings.context)

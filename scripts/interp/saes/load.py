@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError
+from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -133,7 +134,7 @@ def _check(sae: SAE, model: TransformerBridge, which: str) -> None:
         )
 
 
-def untrained_copy(sae: SAE, x: Tensor, seed: int = 0) -> SAE:
+def untrained_copy(sae: SAE, x: Float[Tensor, "n d_in"], seed: int = 0) -> SAE:
     """A control: random directions in the place of the trained ones, and as many latents active on x, [n, d_in].
 
     Encoder and decoder share the directions, each of its trained row's norm in the decoder; b_dec stays.

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scripts.interp.saes.stored_activations import shuffled_batches
@@ -33,10 +34,10 @@ RECORD_EVERY, CHECKPOINT_EVERY = 50, 250  # steps
 class Dictionary(NamedTuple):
     """The parameters of an autoencoder with d_sae latents for activations of width d_in."""
 
-    W_enc: Tensor  # [d_in, d_sae]
-    b_enc: Tensor  # [d_sae]
-    W_dec: Tensor  # [d_sae, d_in], rows of unit norm
-    b_dec: Tensor  # [d_in]
+    W_enc: Float[Tensor, "d_in d_sae"]
+    b_enc: Float[Tensor, " d_sae"]
+    W_dec: Float[Tensor, "d_sae d_in"]  # rows of unit norm
+    b_dec: Float[Tensor, " d_in"]
 
 
 class DictionaryRecipe(NamedTuple):
@@ -56,22 +57,22 @@ class Gradients(NamedTuple):
 
     of: Dictionary
     error: float  # |x - x̂|², averaged over tokens
-    active: Tensor  # number of tokens at which each latent is above zero, [d_sae]
+    active: Int[Tensor, " d_sae"]  # number of tokens at which each latent is above zero
 
 
-def new_dictionary(d_in: int, d_sae: int, mean: Tensor, generator: torch.Generator) -> Dictionary:
+def new_dictionary(d_in: int, d_sae: int, mean: Float[Tensor, " d_in"], generator: torch.Generator) -> Dictionary:
     """Random directions of unit norm, alike for encoder and decoder; `mean` [d_in] is what no latent at all gives."""
     W_dec = torch.randn(d_sae, d_in, generator=generator)
     W_dec /= W_dec.norm(dim=1, keepdim=True)
     return Dictionary(W_dec.T.clone(), torch.zeros(d_sae), W_dec, mean.clone())
 
 
-def encode(dictionary: Dictionary, x: Tensor) -> Tensor:
+def encode(dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
     """The latents of activations x [n, d_in]: [n, d_sae], never negative."""
     return torch.addmm(dictionary.b_enc, x - dictionary.b_dec, dictionary.W_enc).relu_()
 
 
-def gradients(dictionary: Dictionary, x: Tensor, l1: float) -> Gradients:
+def gradients(dictionary: Dictionary, x: Float[Tensor, "n d_in"], l1: float) -> Gradients:
     """Gradients of mean |x - x̂|² + l1 Σ f over the tokens x [n, d_in].
 
     Latents at zero get no gradient from ReLU. Few are above zero, so all products but the encoder's are sparse.
@@ -99,7 +100,9 @@ def gradients(dictionary: Dictionary, x: Tensor, l1: float) -> Gradients:
     return Gradients(found, error.square().sum(dim=1).mean().item(), active)
 
 
-def without_parallel_part(gradient: Tensor, W_dec: Tensor) -> Tensor:
+def without_parallel_part(
+    gradient: Float[Tensor, "d_sae d_in"], W_dec: Float[Tensor, "d_sae d_in"]
+) -> Float[Tensor, "d_sae d_in"]:
     """What of a gradient [d_sae, d_in] turns the rows of W_dec, which have unit norm, without making them longer.
 
     The length is set back after every step; without this, Adam would adapt to what is undone.
@@ -108,7 +111,11 @@ def without_parallel_part(gradient: Tensor, W_dec: Tensor) -> Tensor:
 
 
 def resample(
-    dictionary: Dictionary, optimizer: torch.optim.Adam, dead: Tensor, x: Tensor, generator: torch.Generator
+    dictionary: Dictionary,
+    optimizer: torch.optim.Adam,
+    dead: Bool[Tensor, " d_sae"],
+    x: Float[Tensor, "n d_in"],
+    generator: torch.Generator,
 ) -> None:
     """Point dead latents, bool [d_sae], at what is missing at tokens x [n, d_in]; changes the dictionary.
 
@@ -142,13 +149,13 @@ class Learner(NamedTuple):
 
     dictionary: Dictionary
     optimizer: torch.optim.Adam
-    last_active: Tensor  # the step after which each latent was last above zero or was resampled, [d_sae]
+    last_active: Int[Tensor, " d_sae"]  # the step after which each latent was last above zero or was resampled
     resampled: list[dict[str, int]]  # when, and how many latents
     scale: float  # of the activations
     variance: float  # of the scaled activations: their mean squared distance from their mean
 
 
-def new_learner(values: np.ndarray, recipe: DictionaryRecipe) -> Learner:
+def new_learner(values: Float[np.ndarray, "n_tokens d_in"], recipe: DictionaryRecipe) -> Learner:
     """The start of a training on activations [n_tokens, d_in]; scale, mean and variance come from a sample of them."""
     n_tokens, d_in = values.shape
     sample = next(shuffled_batches(values, min(n_tokens, 20_000), recipe.seed))
@@ -165,12 +172,14 @@ def new_learner(values: np.ndarray, recipe: DictionaryRecipe) -> Learner:
     )
 
 
-def dead_latents(learner: Learner, recipe: DictionaryRecipe, step: int) -> Tensor:
+def dead_latents(learner: Learner, recipe: DictionaryRecipe, step: int) -> Bool[Tensor, " d_sae"]:
     """The latents that were above zero on none of the last `recipe.window` tokens before this step, bool [d_sae]."""
     return step - learner.last_active >= max(1, round(recipe.window / recipe.batch))
 
 
-def resample_dead(learner: Learner, recipe: DictionaryRecipe, values: np.ndarray, step: int) -> None:
+def resample_dead(
+    learner: Learner, recipe: DictionaryRecipe, values: Float[np.ndarray, "n_tokens d_in"], step: int
+) -> None:
     """Before this step, point dead latents at what is missing at RESAMPLED_FROM of the tokens [n_tokens, d_in]."""
     dead = dead_latents(learner, recipe, step)
     draw = np.random.default_rng([recipe.seed, step]).choice(
@@ -182,7 +191,7 @@ def resample_dead(learner: Learner, recipe: DictionaryRecipe, values: np.ndarray
     learner.last_active[dead] = step
 
 
-def learn(learner: Learner, recipe: DictionaryRecipe, step: int, x: Tensor) -> loop.Step:
+def learn(learner: Learner, recipe: DictionaryRecipe, step: int, x: Float[Tensor, "batch d_in"]) -> loop.Step:
     """One step on activations x [batch, d_in] as they are given. What is averaged: FVU and L0."""
     dictionary, optimizer = learner.dictionary, learner.optimizer
     rate = schedules.trapezoid(step, recipe.steps, recipe.learning_rate, WARM_UP, DECAY)
@@ -198,7 +207,10 @@ def learn(learner: Learner, recipe: DictionaryRecipe, step: int, x: Tensor) -> l
 
 
 def train_dictionary(
-    values: np.ndarray, recipe: DictionaryRecipe, checkpoint: Path | None = None, progress: bool | None = None
+    values: Float[np.ndarray, "n_tokens d_in"],
+    recipe: DictionaryRecipe,
+    checkpoint: Path | None = None,
+    progress: bool | None = None,
 ) -> tuple[Dictionary, dict[str, Any]]:
     """Train a dictionary on activations [n_tokens, d_in], from a checkpoint if there is that file.
 
@@ -215,7 +227,7 @@ def train_dictionary(
     learner = new_learner(values, recipe)
     resample_at = {round(share * recipe.steps) for share in RESAMPLED_AT} - {0}
 
-    def step(number: int, batch: Tensor) -> loop.Step:
+    def step(number: int, batch: Float[Tensor, "batch d_in"]) -> loop.Step:
         if number in resample_at:
             resample_dead(learner, recipe, values, number)
         return learn(learner, recipe, number, batch)

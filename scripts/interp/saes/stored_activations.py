@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scripts.interp.base.files import write_atomically
@@ -31,7 +32,7 @@ LARGEST_HALF = torch.finfo(torch.float16).max
 class StoredActivations(NamedTuple):
     """The activations of one hook point that were kept, in the order of the text."""
 
-    values: np.ndarray  # half precision [n_tokens, d_in], read from disk when asked for
+    values: Float[np.ndarray, "n_tokens d_in"]  # half precision, read from disk when asked for
     norm_limit: float  # tokens above this norm were left out
     n_special: int  # BOS and other special tokens left out
     n_massive: int  # tokens left out because of their norm
@@ -40,10 +41,10 @@ class StoredActivations(NamedTuple):
 def store_activations(
     model: TransformerBridge,
     hook_names: Sequence[str],
-    rows: Tensor,
+    rows: Int[Tensor, "n_rows pos"],
     folder: Path,
     budget_gb: float = 4.0,
-    wanted: Tensor | None = None,
+    wanted: Bool[Tensor, "n_rows pos"] | None = None,
 ) -> dict[str, StoredActivations]:
     """Run the model over token rows [n_rows, pos] and keep the activations of hook points in `folder`.
 
@@ -82,7 +83,11 @@ def store_activations(
 
 
 def _state_so_far(
-    model: TransformerBridge, hook_names: Sequence[str], rows: Tensor, folder: Path, wanted: Tensor | None
+    model: TransformerBridge,
+    hook_names: Sequence[str],
+    rows: Int[Tensor, "n_rows pos"],
+    folder: Path,
+    wanted: Bool[Tensor, "n_rows pos"] | None,
 ) -> dict[str, Any]:
     """What was done before a kill: rows, and for every hook point its limit and counts. None of them at first.
 
@@ -101,13 +106,18 @@ def _state_so_far(
     return state
 
 
-def _on_cpu(model: TransformerBridge, tokens: Tensor, hook_names: Sequence[str]) -> dict[str, Tensor]:
+def _on_cpu(
+    model: TransformerBridge, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str]
+) -> dict[str, Float[Tensor, "batch pos d"]]:
     values = hook_activations(model, tokens.to(model.cfg.device), hook_names)
     return {name: each.cpu() for name, each in values.items()}
 
 
 def _first_look(
-    model: TransformerBridge, hook_names: Sequence[str], rows: Tensor, left_out: Tensor
+    model: TransformerBridge,
+    hook_names: Sequence[str],
+    rows: Int[Tensor, "n_rows pos"],
+    left_out: Bool[Tensor, "n_rows pos"],
 ) -> dict[str, dict[str, Any]]:
     """The width and the norm limit of every hook point, from the first rows, and counts that start at zero."""
     hooks = {}
@@ -117,7 +127,9 @@ def _first_look(
     return hooks
 
 
-def _check_space(hooks: dict[str, dict[str, Any]], rows: Tensor, folder: Path, budget_gb: float) -> None:
+def _check_space(
+    hooks: dict[str, dict[str, Any]], rows: Int[Tensor, "n_rows pos"], folder: Path, budget_gb: float
+) -> None:
     """Raise ValueError unless the activations of all rows fit into the budget and on the disk."""
     needed = sum(rows.numel() * hook["d"] * 2 for hook in hooks.values()) / 1e9
     free = shutil.disk_usage(folder).free / 1e9
@@ -128,7 +140,9 @@ def _check_space(hooks: dict[str, dict[str, Any]], rows: Tensor, folder: Path, b
         )
 
 
-def _open_files(state: dict[str, Any], rows: Tensor, folder: Path) -> dict[str, np.ndarray]:
+def _open_files(
+    state: dict[str, Any], rows: Int[Tensor, "n_rows pos"], folder: Path
+) -> dict[str, Float[np.ndarray, "n_positions d"]]:
     """A file for every hook point with room for all positions, [n_positions, d]; new ones where no row is done yet."""
     if state["rows_done"]:
         return {name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+") for name in state["hooks"]}
@@ -141,7 +155,10 @@ def _open_files(state: dict[str, Any], rows: Tensor, folder: Path) -> dict[str, 
 
 
 def _store(
-    activations: dict[str, Tensor], left_out: Tensor, hooks: dict[str, dict[str, Any]], files: dict[str, np.ndarray]
+    activations: dict[str, Float[Tensor, "batch pos d"]],
+    left_out: Bool[Tensor, "batch pos"],
+    hooks: dict[str, dict[str, Any]],
+    files: dict[str, Float[np.ndarray, "n_positions d"]],
 ) -> None:
     """Write what is kept of a batch's activations [rows, pos, d] behind what the files hold, and count it.
 
@@ -159,7 +176,9 @@ def _store(
         hook["massive"] += left_out.numel() - int(left_out.sum()) - len(kept)
 
 
-def shuffled_batches(values: np.ndarray, size: int, seed: int, step: int = 0) -> Iterator[Tensor]:
+def shuffled_batches(
+    values: Float[np.ndarray, "n_tokens d_in"], size: int, seed: int, step: int = 0
+) -> Iterator[Float[Tensor, "size d_in"]]:
     """Batches for step `step` (from 0) and those after it, float32 [size, d_in], pass after pass without end.
 
     Every pass takes all tokens in another order; what does not fill its last batch is left out of that pass.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from sae_lens.config import SAETrainerConfig
 from sae_lens.registry import get_sae_training_class
 from sae_lens.training.sae_trainer import SAETrainer
@@ -59,7 +60,7 @@ def train(
 
 
 def train_as_monosemanticity(
-    settings: Settings, values: np.ndarray, steps: int, checkpoint: Path, progress: bool | None
+    settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int, checkpoint: Path, progress: bool | None
 ) -> tuple[TrainingSAE, dict[str, Any]]:
     """The recipe of "Towards Monosemanticity" on activations [n_tokens, d_in]; what it gives is a standard SAE."""
     d_in, d_sae = values.shape[1], settings.width * values.shape[1]
@@ -76,7 +77,7 @@ def train_as_monosemanticity(
 OWN_RECIPES: dict[str, Callable] = {"monosemanticity": train_as_monosemanticity}
 
 
-def new_trainer(settings: Settings, values: np.ndarray, steps: int) -> SAETrainer:
+def new_trainer(settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int) -> SAETrainer:
     """sae-lens' trainer for activations [n_tokens, d_in], with a new SAE; scale and mean come from a sample of them."""
     torch.manual_seed(settings.seed)
     d_in = values.shape[1]
@@ -103,12 +104,12 @@ def new_trainer(settings: Settings, values: np.ndarray, steps: int) -> SAETraine
 
 
 def train_with_sae_lens(
-    settings: Settings, values: np.ndarray, steps: int, checkpoint: Path, progress: bool | None
+    settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int, checkpoint: Path, progress: bool | None
 ) -> tuple[TrainingSAE, dict[str, Any]]:
     """Any architecture of sae-lens on activations [n_tokens, d_in]."""
     trainer = new_trainer(settings, values, steps)
 
-    def step(number: int, batch: Tensor) -> loop.Step:
+    def step(number: int, batch: Float[Tensor, "batch d_in"]) -> loop.Step:
         trainer.n_training_steps = number
         output = trainer.step(batch)
         loss = output.losses["mse_loss"].item()
