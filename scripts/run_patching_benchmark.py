@@ -315,7 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="a toy model instead of LAB_MODEL")
     parser.add_argument("--device", default="cpu", help="where the model runs, cpu or cuda; the toy: cpu (%(default)s)")
-    parser.add_argument("--threads", type=_at_least_one, default=_cores(), help="of the CPU (%(default)s)")
+    parser.add_argument("--threads", type=_at_least_one, default=_cores(), help="threads of the CPU (%(default)s)")
     options = parser.parse_args(arguments)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads)

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Grade a class: SUBMISSIONS/<student>/<notebook>.ipynb")
-    parser.add_argument("submissions", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("submissions", type=Path, help="a folder with <student>/<notebook>.ipynb")
+    parser.add_argument("out", type=Path, help="the folder for the report and the feedback")
     parser.add_argument("--solutions", type=Path, default=ROOT / "solutions", help="the solved labs")
     parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default 2)")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default 120)")
