@@ -362,13 +362,13 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
         ("memory", "cell 3 ran out of memory", (10, 20)),
         ("flood", "cell 3 wrote too much output", (10, 20)),
         ("killed", "cell 3 ended its Python process", (10, 20)),
-        ("leaves", "^ok$", (10, 20)),
         ("warns", "^ok$", (10, 20)),
         (
             "prints-tests",
             r"^ex2-last-true passes in the notebook but not in a clean process \(.*'width' is not defined",
             (0, 0),
         ),
+        ("leaves", "^ok$", (10, 20)),
     ],
 )
 def test_what_is_broken_is_named_and_costs_only_its_own_points(graded, student, said, scored):
