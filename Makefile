@@ -1,12 +1,11 @@
 # `make` alone prints what there is. Each target sets up what it needs; set-up is done once.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-.SHELLFLAGS := scripts/recipe.sh -c
 PYTHON := .venv/bin/python
 
 # the first Python 3.10-3.12 on the PATH; name another one with `make PYTHON3=/path/to/python`
 PYTHON3 ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done; :)
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 
 .PHONY: help setup model labs test test-quick lab doctor release check grade report stability lock-check clean
 

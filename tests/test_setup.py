@@ -140,17 +140,3 @@ def test_jupyterlab_prints_its_address_when_there_is_no_display(tmp_path):
         server.send_signal(signal.SIGKILL)
         server.wait()
     assert "No display here" in printed
-
-
-@pytest.mark.parametrize(
-    "line, status, said",
-    [("true", 0, ""), ("echo why >&2; exit 2", 1, "why\n"), ("no-such-command", 2, "make: ***")],
-    ids=["well", "refused", "not found"],
-)
-def test_make_adds_nothing_where_a_command_has_said_what_is_wrong(tmp_path, line, status, said):
-    (tmp_path / "Makefile").write_text(
-        f"SHELL := /bin/sh\n.SHELLFLAGS := {ROOT}/scripts/recipe.sh -c\nall:\n\t@{line}\n"
-    )
-    made = subprocess.run(["make", "-C", str(tmp_path), "--no-print-directory"], text=True, capture_output=True)
-    assert made.returncode == status
-    assert made.stderr == said if status < 2 else said in made.stderr
