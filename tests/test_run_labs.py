@@ -109,7 +109,7 @@ def test_on_a_terminal_every_lab_has_a_line_that_says_where_it_is(root, monkeypa
     printed = capsys.readouterr().out
     drawn = printed.split("\x1b[2A")
     assert len(drawn) > 3 and all(re.match(r"01-first .*\n02-second .*\n", table) for table in drawn[1:])
-    assert re.search(r"01-first +\d s   cell 1 of 2", printed) and "01-first" + " " * 38 + "waiting" in printed
+    assert re.search(r"01-first +\d s   cell 1 of 2\S*\n02-second +waiting", printed)
     assert re.search(r"01-first +\d s   not graded   ok\S*\n02-second +\d s   not graded   ok", drawn[-1])
 
 
