@@ -1,5 +1,6 @@
 """How pytest runs the suite: side by side, longest first, and solved notebooks compared with what they hold (nbval)."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -101,6 +102,11 @@ def pytest_collection_modifyitems(config, items):
         slow = [item for item in items if item.path.suffix == ".ipynb" or seconds_of(item.path) > QUICK]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in set(slow)]
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # what the imports made stays: a million objects that no later collection has to look at again
 
 
 def seconds_of(path: Path) -> float:

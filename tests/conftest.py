@@ -1,13 +1,13 @@
-"""Models that several test files share; each is made once."""
+"""Models that several test files share; each is made once.
+
+What takes seconds to import is imported where it is used: every process of the suite reads this file first.
+"""
 
 import pytest
 import torch
-from transformer_lens.config import TransformerBridgeConfig
-from transformer_lens.model_bridge import TransformerBridge
 
 from scripts.interp.circuits.prompt_pairs import PromptPairs
 from scripts.interp.models.load import EMBEDDED, load_model
-from tests.fixtures_gpt2 import make_gpt2_folder
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +25,17 @@ def trained_toy():
 @pytest.fixture(scope="session")
 def gpt2(tmp_path_factory):
     """GPT-2's architecture and tokenizer habits with random weights: learned positions, LayerNorm, biases."""
+    from tests.fixtures_gpt2 import make_gpt2_folder
+
     return load_model(make_gpt2_folder(tmp_path_factory.mktemp("gpt2")), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def toy():
     """A two-layer model without a tokenizer: d_vocab 23, n_ctx 12, 3 heads."""
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
     cfg = TransformerBridgeConfig(
         n_layers=2, n_heads=3, d_model=18, d_head=6, d_mlp=32, d_vocab=23, n_ctx=12, act_fn="gelu", seed=0,
         init_weights=True, normalization_type="LN", positional_embedding_type="standard",
@@ -59,6 +64,9 @@ def patching_toys():
 
     3 layers, 4 query heads, d_vocab 23, n_ctx 12; without tokenizer.
     """
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
     kinds = {
         "standard": {},
         "rotary": {"positional_embedding_type": "rotary", "rotary_dim": 4, "n_key_value_heads": 2},

@@ -9,7 +9,6 @@ import pytest
 from scripts.course.cells import hidden_lines, read_exercises, read_notebook
 from scripts.course.grade import main
 from scripts.course.pages import remote_parts
-from scripts.course.release import student_versions
 from scripts.interp.base.paths import ROOT
 from tests.answers import lab01, lab02, lab03, lab04
 from tests.fixtures.whole_labs import JOBS, submission
@@ -49,16 +48,16 @@ def right_and_wrong(exercises: dict, known: dict, chosen: dict[str, str]) -> tup
 def graded(tmp_path_factory):
     """The folder of results, and the rows of grades.csv by lab and student."""
     folder = tmp_path_factory.mktemp("labs")
-    versions = student_versions(ROOT / "solutions")
-    released = versions[lab01.NOTEBOOK]
+    versions = {lab: (ROOT / "notebooks" / lab.NOTEBOOK).read_text(encoding="utf-8") for lab in (lab01, *OTHERS)}
+    released = versions[lab01]
     right, wrong = right_and_wrong(EXERCISES, lab01.WRONG, WRONG_IN)
     handed_in = {
         "good": submission(released, {**right, "written-one-head": "It looks at John, and lowers John."}),
         "wrong": submission(released, {**right, **wrong}),
         "stub": released,
         "corrupt": released[:2000],
-        "hostile": submission(released, wrong, DROPS_ASSERTS),
-        "slow": submission(released, right, "while True:\n    pass"),
+        "hostile": submission(released, wrong, DROPS_ASSERTS, only_marked=True),
+        "slow": submission(released, right, "while True:\n    pass", only_marked=True),
     }
     for student, text in handed_in.items():
         path = folder / "in" / student / lab01.NOTEBOOK
@@ -67,7 +66,7 @@ def graded(tmp_path_factory):
     for lab, chosen in OTHERS.items():
         solved, mistaken = right_and_wrong(exercises_in(lab), lab.WRONG, chosen)
         # Only the exercises: these labs are graded whole where nbval compares them (tests/fixtures/graded_once.py).
-        text = submission(versions[lab.NOTEBOOK], {**solved, **mistaken}, only_marked=True)
+        text = submission(versions[lab], {**solved, **mistaken}, only_marked=True)
         (folder / "in" / "wrong" / lab.NOTEBOOK).write_text(text, encoding="utf-8")
     assert main([str(folder / "in"), str(folder / "out"), "--jobs", JOBS, "--timeout", "20"]) == 0
     with (folder / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
