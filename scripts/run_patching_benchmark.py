@@ -3,7 +3,6 @@
     python scripts/run_patching_benchmark.py             # a table; about ten minutes with the embedded model
     python scripts/run_patching_benchmark.py --json      # one JSON object on standard output, nothing else
     python scripts/run_patching_benchmark.py --quick     # a toy model, seconds: only to see that it works
-    python scripts/run_patching_benchmark.py --device cuda    # the model on a GPU
 
 Both ways work in one process, on the same prompts, with the same metric, after a warm-up of each. What
 TransformerLens is timed for includes the two runs that it needs beforehand, the clean one keeping only the
@@ -76,19 +75,12 @@ class Measured(NamedTuple):
     megabytes: float | None  # by how much the process's resident memory grew at most; None where nobody counts it
 
 
-def now() -> float:
-    """Seconds on a clock, read once a GPU has done what it was asked to."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def measure(work: Callable[[], Any]) -> Measured:
     """Do it once and take its time and its peak memory."""
     before = _restart_peak()
-    start = now()
+    start = time.perf_counter()
     value = work()
-    seconds = now() - start
+    seconds = time.perf_counter() - start
     return Measured(value, seconds, None if before is None else max(0.0, _status("VmHWM") - before))
 
 
@@ -110,9 +102,9 @@ def plain_sweep(
         chosen = {}
         if cells is not None:
             chosen = {"index_axis_names": None, "index_df": pd.DataFrame(cells, columns=sweep.columns)}
-        start = now()
+        start = time.perf_counter()
         effects = sweep.plain(model, pairs.corrupted, cache, metric, **chosen)
-    return effects, now() - start
+    return effects, time.perf_counter() - start
 
 
 def exact_sweep(model: TransformerBridge, pairs: PromptPairs, sweep: Sweep) -> tuple[Tensor, float, float | None]:
@@ -152,19 +144,19 @@ def compare_by_sample(model: TransformerBridge, pairs: PromptPairs) -> dict[str,
         cells = [(layer, column) for layer in range(model.cfg.n_layers) for column in range(width)]
         sample = random.Random(0).sample(cells, min(SAMPLED_CELLS, len(cells)))
         say(f"{name}, {len(pairs.clean)} prompts of {pairs.clean.shape[1]} tokens …")
-        start = now()
+        start = time.perf_counter()
         _, patches = plain_sweep(model, pairs, sweep, sample)
-        runs_before = now() - start - patches
+        runs_before = time.perf_counter() - start - patches
         _, seconds, _ = exact_sweep(model, pairs, sweep)
         report |= _compared(name, runs_before + patches * len(cells) / len(sample), seconds)
         report["plain_seconds_estimated_from_cells"] = len(sample)
     return report
 
 
-def benchmark(quick: bool, device: str = "cpu") -> dict[str, Any]:
+def benchmark(quick: bool) -> dict[str, Any]:
     """Everything that is reported."""
     say("loading the model …")
-    model = toy_model() if quick else load_model(device=device)
+    model = toy_model() if quick else load_model(device="cpu")
     make_pairs = toy_pairs if quick else ioi_pairs
     pairs = make_pairs(model, PROMPTS)
     say("warming up …")
@@ -220,7 +212,6 @@ def environment(model: TransformerBridge) -> dict[str, Any]:
     return {
         "machine": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
-        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_initialized() else {}),
         "cores": _cores(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -267,8 +258,6 @@ def _largest(megabytes: Any) -> float | None:
 
 def _restart_peak() -> float | None:
     """Let the kernel count the peak of resident memory anew; what is resident now, in MB. None if it can't."""
-    if torch.cuda.is_initialized():
-        return None  # a GPU's memory is not the kernel's
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)  # or memory freed in the warm-up would be used again and not be counted
@@ -314,14 +303,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="a toy model instead of LAB_MODEL")
-    parser.add_argument("--device", default="cpu", help="where the model runs, cpu or cuda; the toy: cpu (%(default)s)")
     parser.add_argument("--threads", type=_at_least_one, default=_cores(), help="threads of the CPU (%(default)s)")
     options = parser.parse_args(arguments)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the report
-            report = benchmark(options.quick, options.device)
+            report = benchmark(options.quick)
     except (ModelUnavailable, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
