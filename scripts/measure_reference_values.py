@@ -3,23 +3,19 @@
 python -m scripts.measure_reference_values          # about a minute; prints each value, old and new
 """
 
+import argparse
 import json
 import resource
 import sys
 from typing import Any
 
-import torch
-
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT
 from scripts.interp.base.reference import REFERENCE_FILE, reference_values
-from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models.embedded import NAME, SOURCE, embedded_model_folder
-from scripts.interp.models.load import load_model, random_weight_copy
-from scripts.interp.runs.logits import compute_logit_diff
-from scripts.interp.runs.residual import get_residual_stream_norms
 from scripts.interp.text.ioi import TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset
-from scripts.interp.text.repeats import create_induction_dataset
+
+# torch, and what needs it, is imported where it is used: a wrong argument is answered at once.
 
 N_PROMPTS = 32
 PERIODS, N_INDUCTION_HEADS = (20, 35, 50), 4  # of repeated random tokens
@@ -28,6 +24,10 @@ NORMS_PROMPT = "When John and Mary went to the store, John gave a book to"
 
 def ioi(model, templates) -> tuple[float, float]:
     """Mean logit difference and accuracy over N_PROMPTS prompts (seed 0)."""
+    import torch
+
+    from scripts.interp.runs.logits import compute_logit_diff
+
     data = create_ioi_dataset(N_PROMPTS, seed=0, tokenizer=model.tokenizer, templates=templates)
     differences = []
     for item in data:
@@ -39,6 +39,11 @@ def ioi(model, templates) -> tuple[float, float]:
 
 def induction_heads(model) -> list[tuple[int, int, float]]:
     """The N_INDUCTION_HEADS heads with the highest induction scores: (layer, head, score), averaged over PERIODS."""
+    import torch
+
+    from scripts.interp.circuits.head_scores import repeat_scores
+    from scripts.interp.text.repeats import create_induction_dataset
+
     bos = model.tokenizer.bos_token_id
     tokens = {period: torch.cat(create_induction_dataset(8, period, bos_token_id=bos)) for period in PERIODS}
     scores = torch.stack([repeat_scores(model, tokens[period], period).induction for period in PERIODS]).mean(dim=0)
@@ -54,6 +59,9 @@ def size_gb(folder) -> float:
 
 def measure() -> dict[str, tuple[Any, float, str]]:
     """Each measured entry: value, tolerance, what it is."""
+    from scripts.interp.models.load import load_model, random_weight_copy
+    from scripts.interp.runs.residual import get_residual_stream_norms
+
     model = load_model(NAME)
     when, when_right = ioi(model, WHEN_TEMPLATES)
     textbook, textbook_right = ioi(model, TEXTBOOK)
@@ -88,11 +96,15 @@ def measure() -> dict[str, tuple[Any, float, str]]:
     }
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    command = "python -m scripts.measure_reference_values"
+    argparse.ArgumentParser(prog=command, description=__doc__.splitlines()[0]).parse_args(arguments)
+
+    import torch
     import transformers
 
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
-    source = f"measured here: python -m scripts.measure_reference_values, {versions}"
+    source = f"measured here: {command}, {versions}"
     entries = dict(reference_values())
     for name, (value, tolerance, what) in measure().items():
         key = f"{NAME}/{name}"

@@ -8,8 +8,9 @@ import time
 import pytest
 import torch
 
-from scripts import run_patching_benchmark as benchmark
+from scripts import run_patching_benchmark as command
 from scripts.interp.base.paths import ROOT
+from scripts.interp.circuits import benchmark
 from scripts.interp.circuits.patching import PatchingResult
 from scripts.interp.circuits.sweeps import first_difference
 
@@ -17,14 +18,8 @@ from scripts.interp.circuits.sweeps import first_difference
 @pytest.fixture(scope="module")
 def quick():
     """One run as a command."""
-    command = [
-        sys.executable,
-        str(ROOT / "scripts" / "run_patching_benchmark.py"),
-        "--json",
-        "--quick",
-        "--threads",
-        "1",
-    ]
+    script = str(ROOT / "scripts" / "run_patching_benchmark.py")
+    command = [sys.executable, script, "--json", "--quick", "--threads", "1"]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
@@ -73,15 +68,29 @@ def test_the_table(quick):
 def test_options(capsys):
     for arguments in (["--threads", "0"], ["--threads", "two"], ["--jason"]):
         with pytest.raises(SystemExit) as stop:
-            benchmark.main(arguments)
+            command.main(arguments)
         assert stop.value.code == 2
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", ["run_patching_benchmark", "measure_reference_values"])
+def test_a_wrong_argument_is_answered_before_anything_heavy_is_imported(command):
+    program = f"""
+import sys
+from scripts.{command} import main
+try:
+    main(["--jason"])
+finally:
+    assert "torch" not in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert run.returncode == 2 and "unrecognized arguments: --jason" in run.stderr, run.stderr
 
 
 def test_an_unknown_model_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setenv("LAB_MODEL", "no-such-model")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert benchmark.main(["--json", "--threads", "1"]) == 1
+    assert command.main(["--json", "--threads", "1"]) == 1
     said = capsys.readouterr()
     assert said.out == "" and "no-such-model" in said.err and "Traceback" not in said.err
 

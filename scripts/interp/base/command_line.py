@@ -7,6 +7,7 @@ command line from there.
 import argparse
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,15 @@ def read_recipe(path: Path) -> dict[str, dict[str, Any]]:
 def recipe_text(settings: dict[str, Any], options: Any) -> str:
     """The text of a recipe with settings and all options, a dataclass; it says the same when a default has changed."""
     return json.dumps({"settings": settings, "options": dataclasses.asdict(options)}, indent=1) + "\n"
+
+
+def at_least_one(text: str) -> int:
+    """An argument's `type`: a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def cores() -> int:
+    """How many of the machine's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
