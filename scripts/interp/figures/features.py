@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from IPython.display import HTML
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from scripts.interp.figures.style import EDGE, INK, LINES, PALE, new_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from IPython.display import HTML
     from transformer_lens.model_bridge import TransformerBridge
 
 
@@ -124,6 +124,8 @@ def plot_activations(
 
 def show_contexts(model: TransformerBridge, contexts: TopContexts, feature: int, n: int = 6) -> HTML:
     """The strongest contexts of a feature, strongest first, with its activation at every token as colour."""
+    from IPython.display import HTML
+
     bos, lines = model.tokenizer.bos_token_id, []
     largest = contexts.activations[feature].max().item()
     for ids, activations in list(zip(contexts.tokens[feature], contexts.activations[feature]))[:n]:

@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from circuitsvis.attention import attention_heads
-from IPython.display import HTML
 from jaxtyping import Float
-from plotly.colors import sample_colorscale
 from torch import Tensor
 
 from scripts.interp.figures.style import (
@@ -33,6 +30,7 @@ from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from IPython.display import HTML
     from transformer_lens.model_bridge import TransformerBridge
 
 FIRST_LINE = dict(color="#c0392b", width=3, dash="dash")
@@ -77,6 +75,9 @@ def plot_attention_heads(cache: Mapping[str, Tensor], tokens: Sequence[str], lay
     tokens: the text of every position, as `model.to_str_tokens(prompt)` gives it
     Raises ValueError if the cache lacks the layer, holds several prompts, or does not fit the tokens.
     """
+    from circuitsvis.attention import attention_heads
+    from IPython.display import HTML
+
     name = f"blocks.{layer}.attn.hook_pattern"
     if name not in cache:
         raise ValueError(f"The cache holds no {name!r}: is there such a layer, and was it cached?")
@@ -202,6 +203,8 @@ def plot_residual_norms(
     norms: [n_layers + 1, pos], as `get_residual_stream_norms` gives it: row 0 is the embedding
     tokens: the text of every position. Raises ValueError if they do not fit.
     """
+    from plotly.colors import sample_colorscale
+
     if norms.dim() != 2 or norms.shape[1] != len(tokens) or len(norms) < 2:
         raise ValueError(f"norms has shape {tuple(norms.shape)}: give [n_layers + 1, {len(tokens)}].")
     norms = norms.detach().float().cpu()

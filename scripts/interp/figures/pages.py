@@ -1,18 +1,23 @@
 """Figures as web pages that need no network, and the pieces of HTML that pages about features are made of."""
 
+from __future__ import annotations
+
 import html
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
 import torch
-from IPython.display import HTML
 from jaxtyping import Float
 from torch import Tensor
 
 from scripts.interp.base.files import write_atomically
 from scripts.interp.figures.style import INK, LINES, token_labels
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from IPython.display import HTML
 
 STRONG = (95, 168, 220)  # background of a token at the feature's maximum; lighter for less
 
@@ -25,11 +30,14 @@ def save_figure(figure: go.Figure | HTML | str, path: str | Path, description: s
     The page appears whole or not at all. Raises ValueError for something else and for a path that is no .html
     file.
     """
+    from IPython.display import HTML
+    from plotly.graph_objects import Figure
+
     path = Path(path)
     if path.suffix != ".html":
         raise ValueError(f"The path {path} does not end in .html: figures are saved as web pages.")
     title = path.stem.replace("_", " ")
-    if isinstance(figure, go.Figure):
+    if isinstance(figure, Figure):
         title = figure.layout.title.text or title
         body = figure.to_html(full_html=False, include_plotlyjs=True, div_id="figure")
     elif isinstance(figure, (HTML, str)):

@@ -1,11 +1,17 @@
-"""How the labs' figures look: colours, the layout that all of them share, and labels that show what is invisible."""
+"""How the labs' figures look: colours, the layout that all of them share, and labels that show what is invisible.
+
+Plotly is imported when the first figure is drawn: the labs' one import does not wait for it.
+"""
+
+from __future__ import annotations
 
 import html
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 SEQUENTIAL, DIVERGING = "Blues", "RdBu"
 UNDER_TEXT = ("#ffffff", "#5fa8dc")  # light enough to read a token on it
@@ -22,7 +28,10 @@ def new_figure(
     margin: left, right, above and below, in pixels
     panels: for several panels what `plotly.subplots.make_subplots` takes, such as rows, cols and subplot_titles
     """
-    figure = make_subplots(**panels) if panels else go.Figure()
+    from plotly.graph_objects import Figure
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(**panels) if panels else Figure()
     figure.update_layout(
         title=dict(text=title, x=0.02, xanchor="left"),
         width=width,
