@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from sae_lens import SAE
+from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY, get_sae_training_class
 
 from scripts.interp.models.load import load_model
 from scripts.interp.saes import judge, make, train as training
 from scripts.interp.saes.cards import model_card
-from scripts.interp.saes.recipes import Settings
+from scripts.interp.saes.recipes import Settings, architectures, check_architecture, sae_config
 from scripts.interp.saes.stored_activations import StoredActivations
-from scripts.interp.saes.train import save_in_half_precision, train
+from scripts.interp.saes.train import OWN_RECIPES, save_in_half_precision, train
 from scripts.interp.text.corpus import Document
 from scripts.train_sae import main
 
@@ -92,6 +93,20 @@ def test_every_architecture_is_saved_and_loaded(architecture, tmp_path):
     error = (loaded(x) - x).square().sum() / (x - x.mean(dim=0)).square().sum()
     assert error < 0.6
     assert sorted(file.name for file in (tmp_path / "sae").iterdir()) == ["cfg.json", "sae_weights.safetensors"]
+
+
+@pytest.mark.filterwarnings("ignore:decoder_init_norm must be set to 1")
+def test_whatever_sae_lens_registers_can_be_named(monkeypatch):
+    for name in set(architectures()) - set(OWN_RECIPES):
+        config = sae_config(Settings(architecture=name, k=5, sparsity=0.3), 12, 100)
+        sae = get_sae_training_class(name)[0](config)
+        assert sae.W_dec.shape == (96, 12) and getattr(config, "k", 5) == 5
+        assert getattr(config, "l1_coefficient", 0.3) == getattr(config, "l0_coefficient", 0.3) == 0.3
+    with pytest.raises(ValueError, match="There is no architecture 'mine'"):
+        check_architecture("mine")
+    monkeypatch.setitem(SAE_TRAINING_CLASS_REGISTRY, "mine", get_sae_training_class("topk"))
+    check_architecture("mine")
+    assert sae_config(Settings(architecture="mine", k=3), 12, 100).k == 3
 
 
 @pytest.fixture

@@ -63,9 +63,10 @@ def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
     from sae_lens.registry import get_sae_training_class
 
     config_class = get_sae_training_class(settings.architecture)[1]
+    d_sae = settings.width * d_in
     values = {
         "d_in": d_in,
-        "d_sae": settings.width * d_in,
+        "d_sae": d_sae,
         "normalize_activations": "expected_average_only_in",
         "k": settings.k,
         "l1_coefficient": settings.sparsity,
@@ -73,6 +74,7 @@ def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
         "l1_warm_up_steps": steps // 10,
         "l0_warm_up_steps": steps // 10,
         "use_sparse_activations": False,
+        "matryoshka_widths": sorted({max(1, d_sae // share) for share in (8, 4, 2, 1)}),
     }
     known = {each.name for each in dataclasses.fields(config_class)}
     return config_class(**{name: value for name, value in values.items() if name in known})
