@@ -59,12 +59,11 @@ class LabRun:
 
     def _execute(self, notebook: nbformat.NotebookNode) -> str:
         """Run the cells; their outputs land in the notebook. Returns what failed, or ""."""
-
-        at = 0
+        index = 0
 
         def show(cell, cell_index, **_):
-            nonlocal at
-            at = cell_index
+            nonlocal index
+            index = cell_index
             self.state = f"cell {cell_index + 1} of {len(notebook.cells)}"
 
         # Figures must be in the page itself; the labs never choose a renderer. One thread unless told otherwise:
@@ -83,18 +82,9 @@ class LabRun:
         try:
             client.execute(env=environment)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            index, cell = failed_cell(notebook, at)
             reason = f"{error.ename}: {error.evalue}" if isinstance(error, CellExecutionError) else str(error)
-            return f"cell {index + 1} ({cell['id']}) failed with {reason.strip()}"
+            return f"cell {index + 1} ({notebook.cells[index]['id']}) failed with {reason.strip()}"
         return ""
-
-
-def failed_cell(notebook: nbformat.NotebookNode, at: int) -> tuple[int, nbformat.NotebookNode]:
-    """The first cell with an error, or the one that was running, whose kernel may have ended without a word."""
-    for index, cell in enumerate(notebook.cells):
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            return index, cell
-    return at, notebook.cells[at]
 
 
 def points(notebook: nbformat.NotebookNode) -> str:
