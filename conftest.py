@@ -79,8 +79,9 @@ def pytest_addoption(parser):
 
 def pytest_xdist_auto_num_workers(config) -> int:
     """As many as there are cores, and as memory allows. 0: everything in this process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, int(psutil.virtual_memory().available / MEMORY_OF_A_WORKER))
+    from scripts.interp.base.command_line import cores
+
+    workers = min(cores(), int(psutil.virtual_memory().available / MEMORY_OF_A_WORKER))
     return workers if workers > 1 else 0
 
 

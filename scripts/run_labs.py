@@ -8,7 +8,6 @@ after a lab was edited.
 """
 
 import argparse
-import os
 import shutil
 import signal
 import sys
@@ -18,6 +17,7 @@ from threading import Event
 
 import psutil
 
+from scripts.interp.base.command_line import at_least_one, cores
 from scripts.interp.base.paths import ROOT
 
 KERNEL_BYTES = 3.5e9  # what a lab's kernel may hold; 3.2 GB was the most that was seen
@@ -67,16 +67,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} labs can't run at a time; give a number from 1")
-    return int(text)
-
-
 def jobs_that_fit() -> int:
     """How many kernels there is room for on the cores that this process may use and in free memory; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(psutil.virtual_memory().available / KERNEL_BYTES)))
+    return max(1, min(cores(), int(psutil.virtual_memory().available / KERNEL_BYTES)))
 
 
 def seconds_of(lab) -> float:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, DynamicLayer
 
+from scripts.interp.base.command_line import at_least_one
 from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import outputs_folder
@@ -240,13 +241,6 @@ def head_start_provenance(work: Path, tokenizer: PreTrainedTokenizerBase) -> dic
 
 def size(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     return {"documents": len(documents), "tokens": n_tokens(documents, tokenizer)}
-
-
-def at_least_one(text: str) -> int:
-    """A number on the command line. Raises ArgumentTypeError below 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
