@@ -191,6 +191,23 @@ def test_bad_induction_input(arguments, message):
         create_induction_dataset(**arguments)
 
 
+@pytest.mark.parametrize(
+    "template, names",
+    [
+        ("{S}和{IO}去了商店，{S}把书给了", ["约翰", "玛丽", "王芳"]),
+        ("เมื่อ{S}และ{IO}ไปร้าน {S}ให้หนังสือแก่", ["สมชาย", "มานี", "ปิติ"]),
+        ("जब {IO} और {S} दुकान गए, {S} ने किताब दी", ["राम", "रामा", "सीता"]),
+        ("When {IO} and {S} left, {S} gave it to", ["Rene\u0301", "Rene", "Zoe\u0308"]),
+    ],
+)
+def test_strangers_of_other_scripts(template, names):
+    samples = create_ioi_dataset(2, names[:2], templates=(template,))
+    for sample, text in zip(samples, stranger_prompts(samples, names)):
+        subject, io = sample["wrong_answer"].strip(), sample["answer"].strip()
+        first, second = template.rsplit("{S}", 1)
+        assert text == first.format(S=subject, IO=io) + names[2] + second
+
+
 def test_strangers_take_the_place_of_the_second_mention_only():
     samples = create_ioi_dataset(4, ["Dan", "Daniel"], templates=WHEN_TEMPLATES)
     names = ["Dan", "Eva", "Daniel", "Tom"]

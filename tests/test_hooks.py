@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from scripts.interp.runs.hooks import cached_hook_dict, check_hooks, run_with_hooks
+from scripts.interp.runs.logits import get_top_predictions
+from scripts.interp.runs.losses import next_token_losses
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 
@@ -119,6 +121,32 @@ def test_hook_points_are_looked_up_once_inside_and_anew_afterwards(toy, toy_toke
     with pytest.raises(RuntimeError, match="broken"), cached_hook_dict(toy):
         raise RuntimeError("broken")
     assert type(toy) is kind and toy.hook_dict is not toy.hook_dict
+
+
+def test_hooks_that_were_left_on_are_named_once(gpt2):
+    names = ["blocks.1.hook_resid_post", "blocks.0.attn.hook_z"]
+    try:
+        for name in names:
+            gpt2.add_hook(name, lambda activation, hook: 2 * activation)
+        with pytest.warns(UserWarning, match=r"blocks.0.attn.hook_z, blocks.1.hook_resid_post.*reset_hooks\(\)"):
+            get_top_predictions(gpt2, PROMPT)
+        get_top_predictions(gpt2, PROMPT)  # told once
+        gpt2.add_hook("blocks.2.hook_mlp_out", lambda activation, hook: 2 * activation)
+        with pytest.warns(UserWarning, match="at blocks.2.hook_mlp_out: "):
+            next_token_losses(gpt2, gpt2.to_tokens(PROMPT))
+    finally:
+        gpt2.reset_hooks()
+
+
+def test_hooks_that_are_meant_are_no_reason_to_warn(toy, toy_tokens):
+    point = toy.hook_dict["blocks.0.hook_mlp_out"]
+    point.add_perma_hook(lambda activation, hook: None)
+    try:
+        with toy.hooks(fwd_hooks=[("blocks.1.hook_mlp_out", remove)]):
+            next_token_losses(toy, toy_tokens)
+        run_with_hooks(toy, toy_tokens, [("blocks.1.hook_mlp_out", remove)])
+    finally:
+        point.remove_hooks(including_permanent=True)
 
 
 def test_empty_prompt(model):

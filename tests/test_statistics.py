@@ -73,6 +73,25 @@ def test_rank_correlation_is_spearmans(ties):
     assert isinstance(rank_correlation(a, b), float)
 
 
+def test_numbers_without_an_order_have_no_rank_correlation():
+    varied = torch.tensor([1.0, 2.0, 3.0])
+    for pair in ((varied, torch.full((3,), 0.5)), (torch.zeros(3), varied)):
+        with pytest.raises(ValueError, match="All 3 numbers of [ab] are 0.*no order"):
+            rank_correlation(*pair)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(bad):
+    values = torch.tensor([1.0, bad, 3.0])
+    for measure in (
+        bootstrap_interval,
+        lambda x: rank_correlation(torch.arange(3), x),
+        lambda x: rank_agreement(torch.stack([torch.arange(3.0), x])),
+    ):
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            measure(values)
+
+
 def test_rank_correlation_refuses():
     for a, b in (
         (torch.zeros(3), torch.zeros(4)),

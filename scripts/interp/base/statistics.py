@@ -13,9 +13,13 @@ def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Float[T
 
 
 def bootstrap_interval(values: Real[Tensor, " n"], level: float = 0.95, n_resamples: int = 2000) -> tuple[float, float]:
-    """Bootstrap interval of the mean of values [n]: lower and upper bound. Raises ValueError for fewer than two."""
+    """Bootstrap interval of the mean of values [n]: lower and upper bound.
+
+    Raises ValueError for fewer than two values, and for NaN or infinity among them.
+    """
     if values.dim() != 1 or len(values) < 2:
         raise ValueError(f"values has shape {tuple(values.shape)}: give at least two numbers, [n].")
+    _check_finite("values", values)
     means = bootstrap_weights(len(values), n_resamples) @ values.detach().float().cpu()
     tail = (1 - level) / 2
     low, high = torch.quantile(means, torch.tensor([tail, 1 - tail])).tolist()
@@ -23,14 +27,30 @@ def bootstrap_interval(values: Real[Tensor, " n"], level: float = 0.95, n_resamp
 
 
 def rank_correlation(a: Real[Tensor, "*shape"], b: Real[Tensor, "*shape"]) -> float:
-    """Spearman's rank correlation of two tensors of equal shape, ties sharing their mean rank."""
+    """Spearman's rank correlation of two tensors of equal shape, ties sharing their mean rank; -1 to 1.
+
+    Raises ValueError for different shapes, for NaN or infinity, and for a tensor whose numbers are all equal: they have
+    no order that the other's could agree with.
+    """
     if a.shape != b.shape or a.numel() < 2:
         raise ValueError(
             f"The shapes are {tuple(a.shape)} and {tuple(b.shape)}: give two equal ones, 2 numbers or more."
         )
+    for name, x in (("a", a), ("b", b)):
+        _check_finite(name, x)
+        if (x == x.flatten()[0]).all():
+            raise ValueError(
+                f"All {x.numel()} numbers of {name} are {x.flatten()[0].item():g}: they have no order, so their rank "
+                "correlation with anything is undefined; give numbers that differ."
+            )
     ranks = [_ranks(x.detach().double().cpu().flatten()) for x in (a, b)]
     centred = [rank - rank.mean() for rank in ranks]
     return float((centred[0] @ centred[1]) / (centred[0].norm() * centred[1].norm()))
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise ValueError(f"{name} holds NaN or infinity: find out where they come from, or leave those out.")
 
 
 def _ranks(values: Tensor) -> Tensor:
@@ -44,10 +64,11 @@ def rank_agreement(effects: Real[Tensor, "n_prompts n_heads"]) -> float:
 
     effects: [n_prompts, n_heads], at least two prompts. 1 is the same order in all prompts, about 0 no agreement.
     A prompt on which all heads have the same effect agrees with none. Ranks, because a few heads with large effects of
-    either sign would decide a mean by themselves.
+    either sign would decide a mean by themselves. Raises ValueError for other shapes, and for NaN or infinity.
     """
     if effects.dim() != 2 or len(effects) < 2:
         raise ValueError(f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more.")
+    _check_finite("effects", effects)
     n = len(effects)
     ranks = torch.stack([_ranks(row.detach().double().cpu()) for row in effects])
     ranks = ranks - ranks.mean(dim=1, keepdim=True)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scripts.interp.runs.caches import cache_filter
+from scripts.interp.runs.prompts import ready_rows
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -34,7 +35,7 @@ def repeat_scores(model: TransformerBridge, tokens: Int[Tensor, "batch pos"], pe
     """
     start = tokens.shape[1] - period
     with torch.no_grad():
-        _, cache = model.run_with_cache(tokens.to(model.cfg.device), names_filter=cache_filter(model, "pattern"))
+        _, cache = model.run_with_cache(ready_rows(model, tokens), names_filter=cache_filter(model, "pattern"))
     queries = torch.arange(start, tokens.shape[1])
     offsets = {"induction": period - 1, "previous_token": 1, "duplicate_token": period}
     patterns = [cache[f"blocks.{layer}.attn.hook_pattern"] for layer in range(model.cfg.n_layers)]

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scripts.interp.runs.hooks import check_hooks
+from scripts.interp.runs.prompts import ready_rows
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -44,13 +45,14 @@ def hook_activations(
 ) -> dict[str, Float[Tensor, "batch pos _"]]:
     """The activations at these hook points, [batch, pos, d] each; layers above them are not computed.
 
-    Raises ValueError for a hook point that the model does not have, or whose activations are not finite.
+    Raises ValueError for a hook point that the model does not have, or whose activations are not finite, and for rows
+    that `ready_rows` of `prompts.py` refuses.
     """
     check_hooks(model, hook_names)
     last = max(layer_of(name) for name in hook_names)
     with torch.no_grad():
         _, cache = model.run_with_cache(
-            tokens.to(model.cfg.device), names_filter=list(hook_names), stop_at_layer=last + 1
+            ready_rows(model, tokens), names_filter=list(hook_names), stop_at_layer=last + 1
         )
     for name in hook_names:
         if not cache[name].isfinite().all():

@@ -13,6 +13,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from scripts.interp.base.numbers import is_integer
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.prompts import check_layer
 
@@ -63,9 +64,7 @@ def cache_filter(
     """
     if layers is None:
         layers = range(model.cfg.n_layers)
-    chosen = [layers] if isinstance(layers, int) else list(layers)
-    for layer in chosen:
-        check_layer(model, layer)
+    chosen = [check_layer(model, layer) for layer in ([layers] if is_integer(layers) else layers)]
     by_kind = _names_by_kind(model)
     for kind in kinds:
         if kind not in by_kind:

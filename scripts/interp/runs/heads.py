@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.interp.base.numbers import is_integer
+from scripts.interp.base.numbers import check_index
 from scripts.interp.runs.prompts import check_layer
 
 if TYPE_CHECKING:
@@ -20,14 +20,10 @@ def n_heads_of(model: TransformerBridge, kind: str) -> int:
 
 
 def check_head(model: TransformerBridge, head: Head, what: str = "head", kind: str = "z") -> Head:
-    """Return `head`, a pair (layer, head); raise ValueError unless it is one of the model's.
+    """`head` as a pair of ints (layer, head); raise ValueError unless it is one of the model's.
 
     what: what the message calls it; kind: of the activation, whose heads may be fewer (see `n_heads_of`)
     """
     layer, number = head
-    check_layer(model, layer)
-    n_heads = n_heads_of(model, kind)
-    if not is_integer(number) or not 0 <= number < n_heads:
-        whose = {"q": "query", "k": "key and value", "v": "key and value"}.get(kind, "a layer's")
-        raise ValueError(f"There is no {what} {number!r}: {whose} heads are 0 to {n_heads - 1}.")
-    return layer, number
+    whose = {"q": "query", "k": "key and value", "v": "key and value"}.get(kind, "a layer's")
+    return check_layer(model, layer), check_index(what, number, n_heads_of(model, kind), f"{whose} heads")

@@ -112,7 +112,7 @@ def zero_head(model: TransformerBridge, layer: int, head: int) -> tuple[str, Cal
 
     Raises ValueError for a layer or a head that the model does not have, both counted from 0.
     """
-    check_head(model, (layer, head))
+    layer, head = check_head(model, (layer, head))
 
     def remove(z: Tensor, hook: object) -> Tensor:
         z = z.clone()

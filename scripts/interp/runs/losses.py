@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scripts.interp.runs.prompts import ready_rows
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -23,8 +25,9 @@ def losses_of_logits(
 def next_token_losses(model: TransformerBridge, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos-1"]:
     """Cross-entropy in nats of every token but the first: tokens [batch, pos] to [batch, pos - 1].
 
-    Entry i is the loss of the token at position i + 1, predicted from those before it.
+    Entry i is the loss of the token at position i + 1, predicted from those before it. Raises ValueError for rows that
+    `ready_rows` of `prompts.py` refuses.
     """
-    tokens = tokens.to(model.cfg.device)
+    tokens = ready_rows(model, tokens)
     with torch.no_grad():
         return losses_of_logits(model(tokens)[:, :-1], tokens[:, 1:])

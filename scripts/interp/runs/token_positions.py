@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from scripts.interp.base.words import mentions
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ def token_positions(model: TransformerBridge, prompt: Prompt, word: str) -> list
     """Positions of all mentions of a word in one prompt, counted as the model counts (BOS is position 0).
 
     word: "Mary" finds " Mary" and, where a text begins with it, "Mary"
+
+    In scripts without spaces between words, such as Chinese, every occurrence is a mention.
 
     Raises ValueError if the word does not occur, if one of its mentions is more than one token, or if it is a
     token that is part of another word.
@@ -28,13 +30,12 @@ def token_positions(model: TransformerBridge, prompt: Prompt, word: str) -> list
     pieces = model.to_str_tokens(tokens)
     found = [position for position, piece in enumerate(pieces) if piece.strip() == word]
     text = prompt if isinstance(prompt, str) else model.to_string(tokens)
-    before, after = (r"(?<!\w)" if word[0].isalnum() else ""), (r"(?!\w)" if word[-1].isalnum() else "")
-    mentions = len(re.findall(before + re.escape(word) + after, text))
-    if not found and not mentions:
+    n_mentions = len(mentions(text, word))
+    if not found and not n_mentions:
         raise ValueError(f"{word!r} does not occur in {text!r}.")
-    if len(found) != mentions:
+    if len(found) != n_mentions:
         raise ValueError(
-            f"{word!r} occurs {mentions} times in {text!r}, but {len(found)} of its tokens are that word: "
+            f"{word!r} occurs {n_mentions} times in {text!r}, but {len(found)} of its tokens are that word: "
             f"the tokens are {pieces}; choose a word that is a single token for this model."
         )
     return found

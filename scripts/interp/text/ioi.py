@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from string import Formatter
 from typing import TYPE_CHECKING
 
 from scripts.interp.base.numbers import check_positive
+from scripts.interp.base.words import mentions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,10 +111,10 @@ def stranger_prompts(samples: Sequence[Mapping[str, str]], names: Sequence[str],
         third = [name for name in names if name not in (subject, sample["answer"].strip())]
         if not third:
             raise ValueError(f"names is {list(names)}: give at least one that is not in {sample['clean']!r}.")
-        mentions = list(re.finditer(rf"\b{re.escape(subject)}\b", sample["clean"]))
-        if len(mentions) < 2:
-            raise ValueError(f"{subject!r} is mentioned {len(mentions)} times in {sample['clean']!r}: two are needed.")
-        start, end = mentions[1].span()
+        found = mentions(sample["clean"], subject)
+        if len(found) < 2:
+            raise ValueError(f"{subject!r} is mentioned {len(found)} times in {sample['clean']!r}: two are needed.")
+        start, end = found[1]
         name = third[(index + turn * len(samples)) % len(third)]
         prompts.append(sample["clean"][:start] + name + sample["clean"][end:])
     return prompts
