@@ -3,8 +3,9 @@
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.base.reference import reference_value
 from scripts.interp.base.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
-from scripts.interp.circuits.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
+from scripts.interp.circuits.ablation import ablate_heads, mean_head_outputs, run_circuit
 from scripts.interp.circuits.attribution_patching import attribute_heads
+from scripts.interp.circuits.direct_effects import head_direct_effects
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.circuits.patching import patch_heads, patch_stream
 from scripts.interp.circuits.path_patching import path_patch

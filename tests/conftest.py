@@ -3,6 +3,8 @@
 What takes seconds to import is imported where it is used: every process of the suite reads this file first.
 """
 
+import functools
+
 import pytest
 import torch
 
@@ -44,6 +46,27 @@ def toy():
     toy = TransformerBridge.boot_native(cfg, device="cpu")
     toy.enable_compatibility_mode(disable_warnings=True)
     return toy.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """tiny(name, dtype="float32"): a model of a configuration in CONFIGS of tiny_models.py, loaded once."""
+    from tests.tiny_models import CONFIGS, tiny_model
+
+    @functools.cache
+    def folder(name):
+        return tiny_model(CONFIGS[name](), tmp_path_factory.mktemp(name))
+
+    return functools.cache(lambda name, dtype="float32": load_model(folder(name), device="cpu", dtype=dtype))
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs():
+    """Two pairs for tiny models: 8 tokens that differ at position 3."""
+    clean = torch.randint(1, 300, (2, 8), generator=torch.Generator().manual_seed(0))
+    corrupted = clean.clone()
+    corrupted[:, 3] = corrupted[:, 3] % 299 + 1
+    return PromptPairs(clean, corrupted, torch.tensor([3, 5]), torch.tensor([40, 60]))
 
 
 @pytest.fixture(params=["model", "gpt2"])

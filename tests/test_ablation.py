@@ -5,7 +5,8 @@ import warnings
 import pytest
 import torch
 
-from scripts.interp.circuits.ablation import ablate_heads, head_direct_effects, mean_head_outputs, run_circuit
+from scripts.interp.circuits.ablation import ablate_heads, mean_head_outputs, run_circuit
+from scripts.interp.circuits.direct_effects import head_direct_effects
 from scripts.interp.planted.circuits import planted_circuit
 from scripts.interp.runs.logits import compute_logit_diff
 

@@ -90,6 +90,23 @@ def test_lens_of_the_last_layer_is_the_model(request, name, toy_tokens):
     assert (lens[0] - logits[0]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("name", ["gemma2", "granite", "cohere", "olmo2"])
+def test_lens_follows_scales_and_soft_caps(tiny, name):
+    """Every layer's, so the lens of layer 1 is the model whose last layer writes nothing."""
+    model, tokens = tiny(name), torch.randint(1, 300, (1, 8), generator=torch.Generator().manual_seed(0))
+    lens = logit_lens(model, tokens)
+    torch.testing.assert_close(lens[-1], model(tokens)[0], atol=1e-5, rtol=1e-5)
+    silent = [(f"blocks.2.hook_{part}_out", lambda x, hook: torch.zeros_like(x)) for part in ("attn", "mlp")]
+    torch.testing.assert_close(lens[1], model.run_with_hooks(tokens, fwd_hooks=silent)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_lens_of_logits_that_come_about_otherwise_is_refused(tiny, monkeypatch):
+    model, tokens = tiny("gemma2"), torch.tensor([[3, 1, 4]])
+    monkeypatch.setattr(model.adapter, "apply_output_logits_transform", lambda logits: logits)
+    with pytest.raises(ValueError, match="differ from its own by .* Gemma2ForCausalLM does something else"):
+        logit_lens(model, tokens)
+
+
 def test_lens_of_an_early_layer_is_the_model_cut_short(toy, toy_tokens):
     def cut(activation, hook):
         return torch.zeros_like(activation)

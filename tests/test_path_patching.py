@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_direct_path
 
-from scripts.interp.circuits import attention_routes, exact, sweeps
+from scripts.interp.circuits import attention_routes, direct_effects, exact, sweeps
 from scripts.interp.circuits.path_patching import path_patch
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.circuits.sweeps import exact_route, first_difference
@@ -125,6 +125,48 @@ def test_the_embedded_model_agrees_with_transformer_lens(model):
         difference = ours.per_prompt[:, layer, sender].mean() - theirs[layer + 1, receiver]
         assert difference.abs() < 1e-3 * (ours.clean.mean() - ours.corrupted.mean())
     assert moved.max() > 0.02
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gemma3", "glm4", "olmo2", "granite", "neox"])
+@pytest.mark.parametrize("through", ["q", "v"])
+def test_direct_paths_hold_every_norm(tiny, tiny_pairs, name, through):
+    """Of architectures without an exact route: with norms after attention, none before it, a multiplier."""
+    model, (layer, head), receiver = tiny(name), (0, 1), (2, 1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No exact route")
+        ours = path_patch(model, tiny_pairs, [receiver], through, direct=True, normalise=False).per_prompt
+    (_, clean), (_, base) = (model.run_with_cache(tokens) for tokens in tiny_pairs[:2])
+    z, block, last = f"blocks.{layer}.attn.hook_z", model.blocks[layer], model.blocks[receiver[0]]
+    change = (clean[z] - base[z])[:, :, head] @ block.attn.W_O[head]
+    after = {"gemma2": "ln1_post", "gemma3": "ln1_post", "glm4": "ln1_post", "olmo2": "ln1"}.get(name)
+    if after:
+        scale = base[f"blocks.{layer}.{after}.hook_scale"]
+        change = change * direct_effects.norm_weight(model, getattr(block, after)) / scale
+    change = change * (0.22 if name == "granite" else 1)
+    if name != "olmo2":  # it has no norm before attention
+        change = change - (change.mean(dim=-1, keepdim=True) if name == "neox" else 0)
+        change = change * direct_effects.norm_weight(model, last.ln1) / base["blocks.2.ln1.hook_scale"]
+    place = f"blocks.{receiver[0]}.attn.hook_{through}"
+    added = torch.einsum("bpd,hde->bphe", change, getattr(last.attn, f"W_{through.upper()}"))[:, :, receiver[1]]
+
+    def replace(activation, hook):
+        activation = activation.clone()
+        activation[:, :, receiver[1]] = base[place][:, :, receiver[1]] + added
+        return activation
+
+    logits = model.run_with_hooks(tiny_pairs.corrupted, fwd_hooks=[(place, replace)])
+    expected = compute_logit_diff(logits, tiny_pairs.answers, tiny_pairs.wrong_answers, per_prompt=True)
+    moved = expected - compute_logit_diff(model(tiny_pairs.corrupted), tiny_pairs.answers, tiny_pairs.wrong_answers)
+    torch.testing.assert_close(ours[:, layer, head], expected, atol=1e-5 + 1e-3 * moved.abs().max().item(), rtol=0)
+
+
+@pytest.mark.parametrize("name", ["deepseek3", "nemotron"])
+def test_direct_paths_that_can_not_be_frozen_are_refused(tiny, tiny_pairs, name):
+    """Queries from a latent that is normed; a norm that hooks on its scale change even if they leave it as it is."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No exact route")
+        with pytest.raises(ValueError, match="what arrives isn't proportional to what is sent.*direct=False"):
+            path_patch(tiny(name), tiny_pairs, [(2, 1)], "q", direct=True, normalise=False)
 
 
 def planted(through):

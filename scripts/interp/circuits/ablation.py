@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.heads import Head, check_head
 from scripts.interp.runs.hooks import cached_hook_dict, run_with_hooks
@@ -82,31 +81,6 @@ def run_circuit(
     with torch.no_grad(), cached_hook_dict(model):
         # No warning if nothing changes: that would be a circuit that is all there is.
         return model.run_with_hooks(tokens, fwd_hooks=hooks)
-
-
-def head_direct_effects(
-    model: TransformerBridge, pairs: PromptPairs, means: Float[Tensor, "n_layers pos n_heads d_head"] | None = None
-) -> Float[Tensor, "batch n_layers n_heads"]:
-    """What each head's output at the last position adds to the logit difference by itself: [batch, n_layers, n_heads].
-
-    Of the clean prompts, in logits, the final norm's scale held fixed; what later components make of the output is
-    not in it. means: as in `ablate_heads`; with them, what the difference from its mean adds, and otherwise what all
-    of it adds. Raises ValueError for prompts that `check_pairs` refuses.
-    """
-    check_pairs(model, pairs)
-    scale = "ln_final.hook_scale"
-    kept = cache_filter(model, "z", *([scale] if scale in model.hook_dict else []))  # a toy may have no norm
-    with torch.no_grad():
-        _, cache = model.run_with_cache(pairs.clean, names_filter=kept)
-        z = torch.stack([cache[f"blocks.{layer}.attn.hook_z"][:, -1] for layer in range(model.cfg.n_layers)], dim=1)
-        if means is not None:
-            z = z - means[:, -1]
-        W_O = torch.stack([block.attn.W_O for block in model.blocks])
-        W_U = model.unembed.W_U
-        direction = (W_U[:, pairs.answers] - W_U[:, pairs.wrong_answers]).T
-        if scale in cache:
-            direction = direction / cache[scale][:, -1]
-        return torch.einsum("blhe,lhed,bd->blh", z, W_O, direction)
 
 
 def _replacements(

@@ -9,8 +9,9 @@ Behavior with Path Patching" (2023).
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -39,6 +40,7 @@ from scripts.interp.circuits.sweeps import (
 from scripts.interp.runs.heads import Head, check_head
 from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
+from scripts.interp.runs.read_out import relative_difference, rounding
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -80,14 +82,15 @@ def path_patch(
     receivers: pairs (layer, head). With `through` "k" or "v" a head is a key or value head, 0 to
         n_key_value_heads - 1: query head h reads key and value head h // (n_heads // n_key_value_heads)
     direct: False lets the change pass through MLPs and norms on its way, as Wang et al. do. True keeps the MLPs
-        frozen too, and the receivers' norms: only what the sender itself wrote arrives, as in TransformerLens'
-        `get_act_patch_direct_path`
+        frozen too, the receivers' norms and those after attention: only what the sender itself wrote arrives, as in
+        TransformerLens' `get_act_patch_direct_path`
     plain: run the whole model twice for every sender, as models without an exact route do anyway
 
     direction, normalise and the result are as in `patch_heads`. A sender that is not below every receiver acts
     on those above it only; above all of them its effect is none.
 
-    Raises ValueError as `patch_heads` does, and for receivers that the model does not have.
+    Raises ValueError as `patch_heads` does, for receivers that the model does not have, and for direct paths in a model
+    whose norms and MLPs hooks can't freeze.
     """
     check_choice("through", through, ("q", "k", "v"))
     check_direction(direction)
@@ -193,10 +196,12 @@ def _plain_paths(paths: Paths, bar: tqdm) -> Measured:
     frozen = list(z_names)
     if paths.direct:
         frozen += [f"blocks.{layer}.hook_mlp_out" for layer in layers if not model.cfg.attn_only]
-        frozen += [f"blocks.{layer}.ln1.hook_scale" for layer in layers]
-    base_logits, base = model.run_with_cache(into, names_filter=frozen)
-    source_logits, source = model.run_with_cache(source_tokens, names_filter=z_names)
+        # Norms before attention, after it and around the MLP: what they are called, architectures differ in.
+        frozen += [name for name in model.hook_dict if re.fullmatch(r"blocks\.\d+\.\w+\.hook_scale", name)]
     names = {layer: f"blocks.{layer}.attn.hook_{paths.through}" for layer, _ in paths.receivers}
+    base_logits, base = model.run_with_cache(into, names_filter=[*frozen, *names.values()])
+    frozen = [name for name in frozen if name in base]
+    source_logits, source = model.run_with_cache(source_tokens, names_filter=z_names)
 
     def measure(logits: Tensor) -> Tensor:
         return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)
@@ -216,19 +221,47 @@ def _plain_paths(paths: Paths, bar: tqdm) -> Measured:
         activation[:, :, heads] = arrived[names[layer]][:, :, heads]
         return activation
 
-    patched = []
-    for layer, head in paths.senders:
+    def arrivals(layer: int, changed: Callable[[Tensor, object], Tensor]) -> Mapping[str, Tensor]:
+        """What the receivers get if this layer's z is changed and the rest is frozen."""
         hooks = [(name, partial(freeze, name=name)) for name in frozen if name != z_names[layer]]
-        hooks.append((z_names[layer], partial(send, name=z_names[layer], head=head)))
-        with warnings.catch_warnings(), model.hooks(fwd_hooks=hooks):
+        with warnings.catch_warnings(), model.hooks(fwd_hooks=[*hooks, (z_names[layer], changed)]):
             # TransformerLens doubts a changed scale; freezing it is what a direct path means.
             warnings.filterwarnings("ignore", message=".*hook_scale.*")
-            _, arrived = model.run_with_cache(into, names_filter=list(names.values()))
+            return model.run_with_cache(into, names_filter=list(names.values()))[1]
+
+    if paths.direct:
+        lowest, last = paths.senders[0][0], names[paths.receivers[-1][0]]
+
+        def arrived_of(times: int) -> Tensor:
+            louder = (1 + times) * base[z_names[lowest]]
+            return (arrivals(lowest, lambda z, hook: louder)[last] - base[last]).flatten(2)
+
+        _check_straight(model, arrived_of)
+    patched = []
+    for layer, head in paths.senders:
+        arrived = arrivals(layer, partial(send, name=z_names[layer], head=head))
         replacing = [(name, partial(replace, layer=layer)) for layer, name in names.items()]
         patched.append(measure(model.run_with_hooks(into, fwd_hooks=replacing)))
         bar.update()
     of_base, of_source = measure(base_logits), measure(source_logits)
     return torch.stack(patched, dim=1), *turned(paths.direction, of_base, of_source)
+
+
+def _check_straight(model: TransformerBridge, arrived_of: Callable[[int], Tensor]) -> None:
+    """Raise ValueError unless twice as much sent makes twice the change: then nothing on the way reacts to it.
+
+    arrived_of: what arrives if so many times the output of all heads of a layer is added to it
+    """
+    try:
+        once, twice = arrived_of(10), arrived_of(20)
+        straight = relative_difference(twice, 2 * once) <= 3 * rounding(once.dtype)
+    except AttributeError:  # TransformerLens', at a frozen norm that has no weight
+        straight = False
+    if not straight:
+        raise ValueError(
+            f"Direct paths of {model.cfg.model_name} can't be patched: what arrives isn't proportional to what is sent: "
+            f"hooks can't freeze some norm or MLP of the architecture {model.cfg.architecture}; take direct=False."
+        )
 
 
 def _check_receivers(model: TransformerBridge, receivers: Sequence[Head], through: Through) -> list[Head]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from scripts.interp.base.numbers import is_integer
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
+from scripts.interp.runs.read_out import follow_up, logits_follow
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -80,20 +81,23 @@ def get_top_predictions(model: TransformerBridge, prompt: Prompt, k: int = 10) -
 def logit_lens(model: TransformerBridge, prompt: Prompt) -> Float[Tensor, "n_layers pos d_vocab"]:
     """The logits if the model stopped after each layer, for one prompt: [n_layers, pos, d_vocab].
 
-    Every layer's `resid_post` goes through the model's own final norm and unembedding; the last layer's
-    logits are the model's. Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+    Every layer's `resid_post` goes through the model's own final norm, unembedding and, where it has them, logit scale
+    and soft cap; the last layer's logits are the model's, which is checked in every call. Source: nostalgebraist,
+    "interpreting GPT: the logit lens" (2020).
 
-    Raises ValueError for an empty prompt. Takes n_layers × pos × d_vocab numbers, so keep the prompt short.
+    Raises ValueError for an empty prompt, and for a model whose logits do not come about in this way. Takes
+    n_layers × pos × d_vocab numbers, so keep the prompt short.
     """
     tokens = single_prompt_tokens(model, prompt)
     with torch.no_grad():
-        _, cache = model.run_with_cache(tokens[None], names_filter=cache_filter(model, "resid_post"))
-        return torch.cat(
+        logits, cache = model.run_with_cache(tokens[None], names_filter=cache_filter(model, "resid_post"))
+        lens = torch.cat(
             [
                 model.unembed(model.ln_final(cache[f"blocks.{layer}.hook_resid_post"]))
                 for layer in range(model.cfg.n_layers)
             ]
         )
+        return follow_up(model, lens) if logits_follow(model, lens[-1:], logits) else lens
 
 
 def _token_ids(name: str, tokens: TokenIds, logits: Tensor) -> Tensor:
