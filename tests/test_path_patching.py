@@ -165,7 +165,7 @@ def test_direct_paths_that_can_not_be_frozen_are_refused(tiny, tiny_pairs, name)
     """Queries from a latent that is normed; a norm that hooks on its scale change even if they leave it as it is."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No exact route")
-        with pytest.raises(ValueError, match="what arrives isn't proportional to what is sent.*direct=False"):
+        with pytest.raises(ValueError, match="what arrives is no multiple of what is sent.*direct=False"):
             path_patch(tiny(name), tiny_pairs, [(2, 1)], "q", direct=True, normalise=False)
 
 

@@ -259,8 +259,8 @@ def _check_straight(model: TransformerBridge, arrived_of: Callable[[int], Tensor
         straight = False
     if not straight:
         raise ValueError(
-            f"Direct paths of {model.cfg.model_name} can't be patched: what arrives isn't proportional to what is sent: "
-            f"hooks can't freeze some norm or MLP of the architecture {model.cfg.architecture}; take direct=False."
+            f"Direct paths of {model.cfg.model_name} can't be patched: what arrives is no multiple of what is sent, "
+            f"so hooks can't freeze some norm or MLP of the architecture {model.cfg.architecture}; take direct=False."
         )
 
 
