@@ -152,3 +152,18 @@ def test_hooks_that_are_meant_are_no_reason_to_warn(toy, toy_tokens):
 def test_empty_prompt(model):
     with pytest.raises(ValueError, match="empty"):
         run_with_hooks(model, "", [("hook_embed", remove)])
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "granite", "olmo2"])
+def test_the_middle_of_the_stream_is_replaced_for_the_skip_connection_too(tiny, tiny_pairs, name):
+    """With another run's stream there, the rest is the other run's, whether the hook writes into it or returns it."""
+    model, (clean, corrupted) = tiny(name), tiny_pairs[:2]
+    middle = "blocks.1.hook_resid_mid"
+    expected, cache = model.run_with_cache(corrupted)
+
+    def write(activation, hook):
+        activation[:] = cache[middle]
+        return activation
+
+    for hook in (lambda activation, hook: cache[middle], write):
+        torch.testing.assert_close(run_with_hooks(model, clean, [(middle, hook)]), expected, atol=1e-4, rtol=1e-4)

@@ -99,7 +99,7 @@ def _replacements(
 
     def replace(z: Tensor, hook: object, layer: int) -> Tensor:
         z = z.clone()
-        z[:, 1:, chosen[layer]] = 0 if means is None else means[layer, 1:, chosen[layer]]
+        z[:, 1:, chosen[layer]] = 0 if means is None else means[layer, 1:, chosen[layer]].to(z)
         return z
 
     return [(f"blocks.{layer}.attn.hook_z", partial(replace, layer=layer)) for layer in chosen]

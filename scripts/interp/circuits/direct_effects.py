@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scripts.interp.base.precision import at_least_float32
 from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
 from scripts.interp.runs.read_out import follow_up, logits_follow, relative_difference, rounding
 
@@ -67,9 +68,9 @@ def head_direct_effects(
         _, cache = model.run_with_cache(pairs.clean, names_filter=lambda name: name in kept)
         z = torch.stack([cache[f"blocks.{layer}.attn.hook_z"][:, -1] for layer in layers], dim=1)
         if means is not None:
-            z = z - means[:, -1]
+            z = z - means[:, -1].to(z)
         W_O, W_U = torch.stack([block.attn.W_O for block in model.blocks]), model.unembed.W_U
-        written = _wide(torch.einsum("blhe,lhed->blhd", z, W_O))
+        written = at_least_float32(torch.einsum("blhe,lhed->blhd", z, W_O))
         for layer, (norm, factor) in enumerate(zip(way.norms, way.factors)):
             if norm is not None:
                 weight = norm_weight(model, getattr(model.blocks[layer], norm))
@@ -88,10 +89,10 @@ def head_direct_effects(
                 direction = direction / cache[FINAL_SCALE][:, -1]
             return torch.einsum("blhd,bd->blh", written, direction)
 
-        answers, wrong = (_wide(W_U[:, tokens]) for tokens in (pairs.answers, pairs.wrong_answers))
+        answers, wrong = (at_least_float32(W_U[:, tokens]) for tokens in (pairs.answers, pairs.wrong_answers))
         if not way.follow_up:
             return effects(answers - wrong)
-        raw = _wide(model.unembed(model.ln_final(cache[end][:, -1:]))[:, 0])
+        raw = at_least_float32(model.unembed(model.ln_final(cache[end][:, -1:]))[:, 0])
 
         def follow(tokens: Tensor, without: Tensor | int = 0) -> Tensor:
             return follow_up(model, raw.gather(1, tokens[:, None])[:, :, None] - without)
@@ -108,12 +109,7 @@ def norm_weight(model: TransformerBridge, norm: NormalizationBridge) -> Float[Te
     probe = probe / probe.square().mean().sqrt()
     large = (64 * probe).to(model.cfg.dtype)[None, None]  # so large that the norm's epsilon does not matter
     # Not `norm(large)`: after that the bridge holds a layer's input until its own attention has run.
-    return _wide(norm.forward(large) - norm.forward(-large))[0, 0] / (2 * probe)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """At least in float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return at_least_float32(norm.forward(large) - norm.forward(-large))[0, 0] / (2 * probe)
 
 
 def _way(model: TransformerBridge, tokens: Int[Tensor, "1 pos"]) -> Way:
@@ -157,11 +153,15 @@ def _find_way(model: TransformerBridge, tokens: Tensor) -> Way:
         w = norm_weight(model, final)
         weight = (w - 1).abs().max().item() > 1e-5
         centres = not final.uses_rms_norm and any(_writes_a_mean(block.attn.W_O) for block in model.blocks)
-        x = _wide(end) if final.uses_rms_norm else _wide(end) - _wide(end).mean(dim=-1, keepdim=True)
-        bias = _wide(final.forward(torch.zeros_like(end)))
+        x = (
+            at_least_float32(end)
+            if final.uses_rms_norm
+            else at_least_float32(end) - at_least_float32(end).mean(dim=-1, keepdim=True)
+        )
+        bias = at_least_float32(final.forward(torch.zeros_like(end)))
         normed = x * w / cache[FINAL_SCALE] + bias
     raw, b_U = model.unembed(final(end)), model.unembed.b_U
-    linear = normed @ _wide(model.unembed.W_U) + (0 if b_U is None else _wide(b_U))
+    linear = normed @ at_least_float32(model.unembed.W_U) + (0 if b_U is None else at_least_float32(b_U))
     if not relative_difference(linear, raw) <= rounding(raw.dtype):
         raise refuse("what ln_final and unembed make of the residual stream is not its norm times W_U")
     return Way(norms, factors, weight, centres, logits_follow(model, raw, logits))
@@ -187,7 +187,7 @@ def _after_heads(
         norm = getattr(block, name, None) if name else None
         if name and not getattr(norm, "uses_rms_norm", False):  # a mean that it takes off would be lost
             continue
-        x, y = _wide(heads if norm is None else norm.forward(heads)), _wide(attn_out)
+        x, y = at_least_float32(heads if norm is None else norm.forward(heads)), at_least_float32(attn_out)
         size = x.square().sum().item()
         factor = (x * y).sum().item() / size if size > 0 else 1.0
         factor = 1.0 if abs(factor - 1) < tolerance else factor

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scripts.interp.base.precision import at_least_float32
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.prompts import ready_rows
 
@@ -41,7 +42,9 @@ def repeat_scores(model: TransformerBridge, tokens: Int[Tensor, "batch pos"], pe
     patterns = [cache[f"blocks.{layer}.attn.hook_pattern"] for layer in range(model.cfg.n_layers)]
     return HeadScores(
         **{
-            kind: torch.stack([pattern[:, :, queries, queries - offset].mean(dim=(0, 2)) for pattern in patterns])
+            kind: torch.stack(
+                [at_least_float32(pattern[:, :, queries, queries - offset]).mean(dim=(0, 2)) for pattern in patterns]
+            )
             for kind, offset in offsets.items()
         }
     )

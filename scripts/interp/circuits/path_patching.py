@@ -230,11 +230,11 @@ def _plain_paths(paths: Paths, bar: tqdm) -> Measured:
             return model.run_with_cache(into, names_filter=list(names.values()))[1]
 
     if paths.direct:
-        lowest, last = paths.senders[0][0], names[paths.receivers[-1][0]]
+        highest, last = paths.senders[-1][0], names[paths.receivers[-1][0]]
 
         def arrived_of(times: int) -> Tensor:
-            louder = (1 + times) * base[z_names[lowest]]
-            return (arrivals(lowest, lambda z, hook: louder)[last] - base[last]).flatten(2)
+            louder = (1 + times) * base[z_names[highest]]
+            return (arrivals(highest, lambda z, hook: louder)[last] - base[last]).flatten(1)
 
         _check_straight(model, arrived_of)
     patched = []
@@ -254,7 +254,7 @@ def _check_straight(model: TransformerBridge, arrived_of: Callable[[int], Tensor
     """
     try:
         once, twice = arrived_of(10), arrived_of(20)
-        straight = relative_difference(twice, 2 * once) <= 3 * rounding(once.dtype)
+        straight = relative_difference(twice, 2 * once) <= 2 * rounding(once.dtype)
     except AttributeError:  # TransformerLens', at a frozen norm that has no weight
         straight = False
     if not straight:

@@ -18,12 +18,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scripts.interp.base.precision import at_least_float32
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention, find_route
 from scripts.interp.circuits.prompt_pairs import PromptPairs
 from scripts.interp.runs.heads import n_heads_of
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.logits import compute_logit_diff
+from scripts.interp.runs.read_out import relative_difference, rounding
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -127,7 +129,8 @@ def plain_sweep(sweep: Sweep, bar: tqdm) -> Measured:
 def exact_route(model: TransformerBridge, tokens: Int[Tensor, "batch pos"], stacklevel: int = 4) -> Attention | None:
     """How to compute the model's attention outside its own forward pass, or None after saying why, once.
 
-    A route is used only if it gives the model's own logits for the first of these prompts, to a thousandth.
+    A route is used only if it gives the model's own logits for the first of these prompts: to a thousandth, in half
+    precision to 3 % of their norm.
     stacklevel: how many calls up the caller is whom the warning should name
     """
     if model not in _routes:
@@ -138,8 +141,13 @@ def exact_route(model: TransformerBridge, tokens: Int[Tensor, "batch pos"], stac
         if attention is not None:
             with torch.no_grad():
                 end = exact.run(model, attention, tokens[:1]).resid_pre[-1]
-                difference = (model.unembed(model.ln_final(end)) - model(tokens[:1])).abs().max().item()
-            if difference > (1e-3 if end.dtype == torch.float32 else 0.25):
+                ours, theirs = model.unembed(model.ln_final(end)), model(tokens[:1])
+            difference = (ours - theirs).abs().max().item()
+            if end.dtype == torch.float32:
+                wrong = difference > 1e-3
+            else:  # logits have coarse steps, each with its own
+                wrong = not relative_difference(ours.flatten(1), theirs.flatten(1)) <= rounding(end.dtype)
+            if wrong:
                 attention, problem = None, f"its logits would differ by {difference:.2g}"
         if attention is None:
             warnings.warn(
@@ -180,9 +188,10 @@ def logit_reader(model: TransformerBridge, pairs: PromptPairs, metric: Metric | 
             [_measured(metric, model.unembed(model.ln_final(rows[:, None]))) for rows in resid]
         )
     W_U, b_U = model.unembed.W_U, model.unembed.b_U
-    direction = (W_U[:, pairs.answers] - W_U[:, pairs.wrong_answers]).T
-    bias = b_U[pairs.answers] - b_U[pairs.wrong_answers] if b_U is not None else 0
-    return lambda resid: (model.ln_final(resid) * direction).sum(dim=-1) + bias
+    answers, wrong = (at_least_float32(W_U[:, tokens]) for tokens in (pairs.answers, pairs.wrong_answers))
+    direction = (answers - wrong).T
+    bias = at_least_float32(b_U[pairs.answers] - b_U[pairs.wrong_answers]) if b_U is not None else 0
+    return lambda resid: (at_least_float32(model.ln_final(resid)) * direction).sum(dim=-1) + bias
 
 
 def chunks(patches: list, runs: Runs, start: int) -> Iterator[list]:
@@ -281,4 +290,4 @@ def _measured(metric: Metric, logits: Tensor) -> Tensor:
     if not isinstance(value, Tensor) or value.dim() != 0:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f"The metric returned {got} and not one number as a tensor: take the mean over the prompts.")
-    return value[None]
+    return at_least_float32(value)[None]

@@ -73,7 +73,7 @@ def strongest_contexts(
     n_active, n_tokens = torch.zeros(n_features), 0
     with progress_bar(len(rows), "contexts") as bar:
         for batch in rows.split(BATCH_ROWS):
-            values, batch = values_of(batch).cpu(), batch.cpu()
+            values, batch = values_of(batch).float().cpu(), batch.cpu()
             n_active += (values > 0).sum(dim=(0, 1))
             n_tokens += batch.numel()
             value, place = values.max(dim=1)  # [batch, n_features]

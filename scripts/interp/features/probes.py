@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from scripts.interp.base.precision import at_least_float32
+
 PENALTY = 1e-3  # in units of the activations' root mean square
 
 
@@ -22,6 +24,7 @@ def difference_of_means(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -
     x: [n, d_in]; named: bool [n]. Raises ValueError where the concept is present everywhere or nowhere.
     """
     _check(named)
+    x = at_least_float32(x)
     return x[named].mean(dim=0) - x[~named].mean(dim=0)
 
 
@@ -34,12 +37,13 @@ def linear_probe(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -> Float
     afterwards. Raises ValueError where the concept is present everywhere or nowhere.
     """
     _check(named)
+    x = at_least_float32(x)
     scale = x.square().mean().sqrt()
     centred, target = (x - x.mean(dim=0)) / scale, named.to(x)
     weight = torch.where(named, 0.5 / named.sum(), 0.5 / (~named).sum())
     with torch.enable_grad():
-        vector = torch.zeros(x.shape[1], device=x.device, requires_grad=True)
-        bias = torch.zeros((), device=x.device, requires_grad=True)
+        vector = torch.zeros(x.shape[1]).to(x).requires_grad_(True)
+        bias = torch.zeros(()).to(x).requires_grad_(True)
         optimizer = torch.optim.LBFGS([vector, bias], max_iter=50, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:

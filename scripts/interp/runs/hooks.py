@@ -48,7 +48,8 @@ def run_with_hooks(
 ) -> Float[Tensor, "batch pos d_vocab"]:
     """Run the model with hooks that change something; return its logits, [batch, pos, d_vocab].
 
-    hooks: pairs (name, function); function(activation, hook) returns what takes the activation's place
+    hooks: pairs (name, function); function(activation, hook) returns what takes the activation's place, converted to
+        the model's precision; at hook_resid_mid it takes its place in the residual stream, not only before the MLP
     clean_logits: logits of the same prompt without hooks, [batch, pos, d_vocab]; they are computed if not
         given, so giving them halves the time when the same prompt is run many times
 
@@ -66,7 +67,7 @@ def run_with_hooks(
         @wraps(function)
         def noted(activation, hook):
             reached.add(index)
-            return function(activation, hook=hook)
+            return put_in_place(names[index], activation, function(activation, hook=hook))
 
         return noted
 
@@ -89,6 +90,20 @@ def run_with_hooks(
             stacklevel=2,
         )
     return logits
+
+
+def put_in_place(name: str, activation: Tensor, changed: Tensor | None) -> Tensor | None:
+    """What a hook on `name` returns to the model, if a function made `changed` of the activation there.
+
+    In the activation's precision, or the next matrix would refuse it. Between attention and MLP the bridge shows the
+    residual stream at the MLP's norm only: what is returned there would miss the skip connection, so it is written into
+    the activation.
+    """
+    if not isinstance(changed, Tensor) or changed is activation:
+        return changed
+    if name.endswith("hook_resid_mid") and changed.shape == activation.shape:
+        return activation.copy_(changed)
+    return changed.to(activation.dtype)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scripts.interp.base.numbers import is_integer
+from scripts.interp.base.precision import at_least_float32
 from scripts.interp.runs.caches import cache_filter
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 from scripts.interp.runs.read_out import follow_up, logits_follow
@@ -29,7 +30,8 @@ def compute_logit_diff(
 
     logits: [batch, pos, d_vocab] or, at one position already, [batch, d_vocab]
     answer_tokens, wrong_tokens: token ids, one for each prompt [batch]; a single int serves all prompts
-    Returns the mean over the prompts (a scalar tensor), or [batch] with `per_prompt=True`; in logits.
+    Returns the mean over the prompts (a scalar tensor), or [batch] with `per_prompt=True`; in logits, in float32
+        even if they are in half precision.
 
     Raises ValueError for other shapes and for ids outside the vocabulary.
     """
@@ -39,7 +41,8 @@ def compute_logit_diff(
     last = logits[:, -1] if logits.dim() == 3 else logits
     answers = _token_ids("answer_tokens", answer_tokens, last)
     wrongs = _token_ids("wrong_tokens", wrong_tokens, last)
-    difference = (last.gather(1, answers[:, None]) - last.gather(1, wrongs[:, None]))[:, 0]
+    right, wrong = (at_least_float32(last.gather(1, ids[:, None])[:, 0]) for ids in (answers, wrongs))
+    difference = right - wrong
     return difference if per_prompt else difference.mean()
 
 

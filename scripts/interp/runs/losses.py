@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scripts.interp.runs.prompts import ready_rows
+from scripts.interp.base.precision import at_least_float32
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -18,7 +19,9 @@ def losses_of_logits(
     logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos"]:
     """Cross-entropy in nats of target tokens [batch, pos], predicted by logits [batch, pos, d_vocab]: [batch, pos]."""
-    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        at_least_float32(logits).flatten(0, 1), targets.flatten(), reduction="none"
+    )
     return losses.view_as(targets)
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scripts.interp.runs.hooks import cached_hook_dict, check_hooks
+from scripts.interp.runs.hooks import cached_hook_dict, check_hooks, put_in_place
 from scripts.interp.runs.prompts import Prompt, prompt_tokens
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
@@ -65,13 +65,13 @@ def generate(
     Raises ValueError for a hook point that the model does not have or did not reach in every step.
     """
     tokens = prompt_tokens(model, prompt)
-    check_hooks(model, [name for name, _ in hooks])
+    names = check_hooks(model, [name for name, _ in hooks])
     calls = [0] * len(hooks)
 
     def counting(index: int, function: Callable) -> Callable:
         def counted(activation: Tensor, hook: object) -> Tensor:
             calls[index] += 1
-            return function(activation, hook=hook)
+            return put_in_place(names[index], activation, function(activation, hook=hook))
 
         return counted
 
