@@ -160,9 +160,11 @@ def test_direct_paths_hold_every_norm(tiny, tiny_pairs, name, through):
     torch.testing.assert_close(ours[:, layer, head], expected, atol=1e-5 + 1e-3 * moved.abs().max().item(), rtol=0)
 
 
-@pytest.mark.parametrize("name", ["deepseek3", "nemotron"])
+@pytest.mark.parametrize("name", ["deepseek3", "nemotron", "olmo"])
 def test_direct_paths_that_can_not_be_frozen_are_refused(tiny, tiny_pairs, name):
-    """Queries from a latent that is normed; a norm that hooks on its scale change even if they leave it as it is."""
+    """Queries from a latent that is normed; norms that a hook on their scale changes even if it leaves it as it is, or
+    that it breaks.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No exact route")
         with pytest.raises(ValueError, match="what arrives is no multiple of what is sent.*direct=False"):

@@ -37,8 +37,9 @@ CONFIGS = {  # by what is special: makes the configuration when it is asked for
     # Attention and MLP side by side; the second scales its logits too.
     "neox": partial(transformers.GPTNeoXConfig, **SIZES),
     "cohere": partial(transformers.CohereConfig, **GROUPED, logit_scale=0.25),
-    # LayerNorm that TransformerLens does not fold; several experts; keys and values from a shared latent.
+    # LayerNorm that TransformerLens does not fold, and one without weights; experts; keys and values from a latent.
     "nemotron": partial(transformers.NemotronConfig, **GROUPED),
+    "olmo": partial(transformers.OlmoConfig, **GROUPED),
     "mixtral": partial(transformers.MixtralConfig, **GROUPED, num_local_experts=4),
     "deepseek3": partial(transformers.DeepseekV3Config, **SIZES, num_key_value_heads=4, **MLA),
 }
