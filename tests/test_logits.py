@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from scripts.interp.runs.logits import compute_logit_diff, get_top_predictions, logit_lens
+from scripts.interp.runs.read_out import follow_up, logits_follow
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 
@@ -90,7 +91,7 @@ def test_lens_of_the_last_layer_is_the_model(request, name, toy_tokens):
     assert (lens[0] - logits[0]).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["gemma2", "granite", "cohere", "olmo2"])
+@pytest.mark.parametrize("name", ["gemma2", "granite", "olmo2"])
 def test_lens_follows_scales_and_soft_caps(tiny, name):
     """Every layer's, so the lens of layer 1 is the model whose last layer writes nothing."""
     model, tokens = tiny(name), torch.randint(1, 300, (1, 8), generator=torch.Generator().manual_seed(0))
@@ -98,6 +99,16 @@ def test_lens_follows_scales_and_soft_caps(tiny, name):
     torch.testing.assert_close(lens[-1], model(tokens)[0], atol=1e-5, rtol=1e-5)
     silent = [(f"blocks.2.hook_{part}_out", lambda x, hook: torch.zeros_like(x)) for part in ("attn", "mlp")]
     torch.testing.assert_close(lens[1], model.run_with_hooks(tokens, fwd_hooks=silent)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_declared_scale_is_used_where_the_model_uses_it(tiny):
+    """Some architectures declare one that TransformerLens has folded into the weights already."""
+    model, raw = tiny("granite"), torch.randn(1, 4, 300, generator=torch.Generator().manual_seed(0))
+    assert logits_follow(model, raw, raw / 8) and not logits_follow(model, raw, raw)
+    torch.testing.assert_close(follow_up(model, raw), raw / 8)
+    for logits in (raw / 2, raw * torch.nan):
+        with pytest.raises(ValueError, match="can't be read as logits"):
+            logits_follow(model, raw, logits)
 
 
 def test_lens_of_logits_that_come_about_otherwise_is_refused(tiny, monkeypatch):
