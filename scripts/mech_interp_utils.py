@@ -51,10 +51,12 @@ from scripts.interp.runs.residual import get_residual_stream_norms
 from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 from scripts.interp.runs.token_positions import role_positions, token_positions
 from scripts.interp.saes.costs import Machine, mlp_sites, plan, sae_cost
-from scripts.interp.saes.evaluate import attached, evaluate_sae, sae_lens_losses
-from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder, untrained_copy
+from scripts.interp.saes.evaluate import evaluate_sae
+from scripts.interp.saes.in_sae_lens import attached, sae_lens_losses
+from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder
 from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
 from scripts.interp.saes.stored_activations import store_activations
+from scripts.interp.saes.untrained import untrained_copy
 from scripts.interp.text.chat import chat_rows, conversation, written_out
 from scripts.interp.text.corpus import library_documentation, load_corpus, packed_tokens
 from scripts.interp.text.ioi import IOI_TEMPLATES, NAMES, TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset, stranger_prompts

@@ -18,7 +18,8 @@ from scripts.interp.models.load import load_model
 from scripts.interp.runs.at_hooks import hook_activations
 from scripts.interp.runs.losses import next_token_losses
 from scripts.interp.runs.steering import generate
-from scripts.interp.saes.evaluate import evaluate_sae, sae_lens_losses
+from scripts.interp.saes.evaluate import evaluate_sae
+from scripts.interp.saes.in_sae_lens import sae_lens_losses
 from scripts.interp.saes.load import load_sae, sae_folder
 from scripts.interp.saes.stored_activations import store_activations
 from scripts.interp.text.corpus import load_corpus, packed_tokens

@@ -7,7 +7,8 @@ from sae_lens.registry import get_sae_class
 
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
 from scripts.interp.runs.hooks import run_with_hooks
-from scripts.interp.saes.evaluate import attached, evaluate_sae, ratio, sae_lens_losses, splice
+from scripts.interp.saes.evaluate import evaluate_sae, ratio, splice
+from scripts.interp.saes.in_sae_lens import attached, sae_lens_losses
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 HOOK = "blocks.0.hook_resid_post"

@@ -13,7 +13,8 @@ from sae_lens.registry import get_sae_class
 from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.models import load as models
 from scripts.interp.saes import load as saes
-from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder, untrained_copy
+from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder
+from scripts.interp.saes.untrained import untrained_copy
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from scripts.interp.features.matching import best_feature, feature_f1, named_pos
 from scripts.interp.features.predicates import PREDICATES
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.evaluate import evaluate_sae
-from scripts.interp.saes.load import FILES, SAE_FOLDER, load_sae, sae_folder, untrained_copy
+from scripts.interp.saes.load import FILES, SAE_FOLDER, load_sae, sae_folder
 from scripts.interp.saes.recipes import Settings
+from scripts.interp.saes.untrained import untrained_copy
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 CONTEXT = Settings("", "").context

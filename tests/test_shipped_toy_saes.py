@@ -10,7 +10,8 @@ from scripts.interp.models.load import load_model
 from scripts.interp.runs.at_hooks import hook_activations
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.evaluate import evaluate_sae
-from scripts.interp.saes.load import load_sae, sae_folder, untrained_copy
+from scripts.interp.saes.load import load_sae, sae_folder
+from scripts.interp.saes.untrained import untrained_copy
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 SHIPPED = ["1x", "2x", "8x", "8x-batchtopk"]

@@ -14,6 +14,7 @@ from torch import Tensor
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
+from scripts.interp.runs.through_sae import check_sae, encode, part_for
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE
@@ -38,13 +39,16 @@ def sae_latents(
     """What every latent is at every position, [batch, pos, d_sae]; zero at positions the SAE was not trained for.
 
     tokens: [batch, pos], each row starting with BOS
+
+    Raises ValueError for what is no SAE (see `check_sae`) and for one that takes another width.
     """
+    check_sae(sae)
     tokens = tokens.to(model.cfg.device)
     name, limit = sae.cfg.metadata.hook_name, sae.cfg.metadata.norm_limit
-    x = hook_activations(model, tokens, [name])[name]
+    x = part_for(sae, hook_activations(model, tokens, [name])[name], name)
     kept = kept_positions(x, torch.isin(tokens, special_tokens(model)), float("inf") if limit is None else limit)
     with torch.no_grad():
-        return sae.encode(x) * kept[..., None]
+        return encode(sae, x).masked_fill(~kept[..., None], 0.0)
 
 
 def top_contexts(

@@ -30,14 +30,14 @@ def special_tokens(model: TransformerBridge) -> Int[Tensor, " n"]:
 
 def norm_limit(activations: Float[Tensor, "batch pos d_in"], is_special: Bool[Tensor, "batch pos"]) -> float:
     """Ten times the median norm of the tokens that are not special."""
-    return MASSIVE * activations[~is_special].norm(dim=-1).median().item()
+    return MASSIVE * activations[~is_special].float().norm(dim=-1).median().item()
 
 
 def kept_positions(
     activations: Float[Tensor, "batch pos d_in"], is_special: Bool[Tensor, "batch pos"], limit: float
 ) -> Bool[Tensor, "batch pos"]:
     """Which positions an SAE sees: no special token, and a norm of `limit` at most."""
-    return ~is_special & (activations.norm(dim=-1) <= limit)
+    return ~is_special & (activations.float().norm(dim=-1) <= limit)
 
 
 def hook_activations(
@@ -45,8 +45,10 @@ def hook_activations(
 ) -> dict[str, Float[Tensor, "batch pos _"]]:
     """The activations at these hook points, [batch, pos, d] each; layers above them are not computed.
 
-    Raises ValueError for a hook point that the model does not have, or whose activations are not finite, and for rows
-    that `ready_rows` of `prompts.py` refuses.
+    Those of heads, [batch, pos, n_heads, d_head], are laid side by side, [batch, pos, n_heads · d_head].
+
+    Raises ValueError for a hook point that the model does not have or that has no vector at every position, such as an
+    attention pattern, for activations that are not finite, and for rows that `ready_rows` of `prompts.py` refuses.
     """
     check_hooks(model, hook_names)
     last = max(layer_of(name) for name in hook_names)
@@ -55,11 +57,16 @@ def hook_activations(
             ready_rows(model, tokens), names_filter=list(hook_names), stop_at_layer=last + 1
         )
     for name in hook_names:
+        if cache[name].shape[:2] != tokens.shape:
+            raise ValueError(
+                f"{name} is {tuple(cache[name].shape)} for tokens {tuple(tokens.shape)}: give a hook point that has a "
+                "vector at every position."
+            )
         if not cache[name].isfinite().all():
             raise ValueError(
                 f"The activations at {name} hold NaN or infinity: run the model in float32 and check its weights."
             )
-    return {name: cache[name] for name in hook_names}
+    return {name: cache[name].flatten(2) for name in hook_names}
 
 
 def layer_of(hook_name: str) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scripts.interp.runs.hooks import cached_hook_dict, check_hooks, put_in_place
 from scripts.interp.runs.prompts import Prompt, prompt_tokens
+from scripts.interp.runs.through_sae import check_sae, latent_and_direction, on_its_part
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE
@@ -25,7 +26,7 @@ def add_direction(direction: Float[Tensor, " d_model"], limit: float) -> Callabl
     """A hook function that adds `direction` [d_model] at every position with a norm of `limit` at most."""
 
     def add(activation: Tensor, hook: object) -> Tensor:
-        kept = activation.norm(dim=-1, keepdim=True) <= limit
+        kept = activation.float().norm(dim=-1, keepdim=True) <= limit
         return activation + kept * direction.to(activation)
 
     return add
@@ -34,18 +35,22 @@ def add_direction(direction: Float[Tensor, " d_model"], limit: float) -> Callabl
 def clamp_feature(sae: SAE, feature: int, value: float, limit: float) -> Callable[[Tensor, object], Tensor]:
     """A hook function that holds one latent at `value`; 0 ablates it.
 
-    It adds (value - latent) · W_dec[feature], so what the SAE does not explain, and all other latents, stay. Positions
-    with a norm above `limit` are left alone. Raises ValueError for a feature that the SAE does not have.
+    It adds (value - latent) times what the decoder makes of one unit of it: W_dec[feature], which an SAE that
+    normalises at run time scales at every position. So what the SAE does not explain, and all other latents, stay.
+    Positions with a norm above `limit` are left alone, and so are the other heads where the SAE is for one.
+
+    Raises ValueError for a feature that the SAE does not have, and for what is no SAE (see `check_sae`).
     """
+    check_sae(sae)
     if not 0 <= feature < sae.cfg.d_sae:
         raise ValueError(f"There is no feature {feature}: this SAE's are 0 to {sae.cfg.d_sae - 1}.")
 
-    def clamp(activation: Tensor, hook: object) -> Tensor:
-        kept = activation.norm(dim=-1, keepdim=True) <= limit
-        latent = sae.encode(activation)[..., feature, None]
-        return activation + kept * (value - latent) * sae.W_dec[feature]
+    def clamp(x: Float[Tensor, "batch pos d_in"]) -> Float[Tensor, "batch pos d_in"]:
+        kept = x.float().norm(dim=-1, keepdim=True) <= limit
+        latent, direction = latent_and_direction(sae, x, feature)
+        return torch.where(kept, x + (value - latent) * direction, x)
 
-    return clamp
+    return on_its_part(sae, clamp)
 
 
 def generate(

@@ -6,8 +6,8 @@ Intervals are bootstrap intervals over rows of text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.base.statistics import bootstrap_weights
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
-from scripts.interp.runs.hooks import check_hooks, run_with_hooks
+from scripts.interp.runs.hooks import run_with_hooks
 from scripts.interp.runs.losses import losses_of_logits
+from scripts.interp.runs.through_sae import check_by_trying, check_sae, on_its_part, part_for, through_sae
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
     from sae_lens import SAE
@@ -40,8 +41,8 @@ class SaeMetrics(NamedTuple):
     """What `evaluate_sae` measures."""
 
     fvu: Estimate  # fraction of variance unexplained: squared error over squared distance from the mean
-    l0: Estimate  # latents above zero per token
-    dead_fraction: float  # share of the latents that are above zero on none of the tokens
+    l0: Estimate  # latents per token that are not zero: above it, but for architectures with negative latents
+    dead_fraction: float  # share of the latents that are zero on all of the tokens
     ce_clean: Estimate  # cross-entropy of the next token in nats, model untouched
     ce_spliced: Estimate  # with the SAE's reconstruction in place of the activation
     ce_mean: Estimate  # with the tokens' mean activation
@@ -73,8 +74,8 @@ class Reconstruction(NamedTuple):
     mean: Float[Tensor, " d_in"]  # of their activations, over all rows
     variance: Float[Tensor, " n_rows"]  # squared distances from that mean
     error: Float[Tensor, " n_rows"]  # squared distances from the reconstructions
-    active: Float[Tensor, " n_rows"]  # latents above zero
-    dead_fraction: float  # share of the latents that are above zero at none of the positions
+    active: Float[Tensor, " n_rows"]  # latents that are not zero
+    dead_fraction: float  # share of the latents that are zero at all of the positions
     n_massive: int  # positions left out because of their norm
 
 
@@ -89,14 +90,19 @@ def evaluate_sae(
 ) -> SaeMetrics:
     """Measure an SAE on token rows [n_rows, pos] of held-out text.
 
+    hook_name: also one that has heads, such as hook_z: they are laid side by side. Of an SAE for one head
+        (`hook_head_index` in its metadata), the other heads stay as they are
     limit: the norm above which tokens are left out, the one of training
     n_spliced_rows: how many of the rows, from the first, the cross-entropies are measured on, two or more; they
         take four runs of the model
     wanted: positions that count, bool [n_rows, pos], such as those that no chat template wrote; the others are treated
         as special tokens are. Default: all
 
-    Raises ValueError for fewer than two rows of either, and where the SAE's width is not the activation's.
+    An error term, which sae-lens can add to a reconstruction, is left out. Raises ValueError for fewer than two rows of
+    either, where the SAE's width is not the activation's, and for what is no SAE (see `check_sae`).
     """
+    check_sae(sae)
+    check_by_trying(sae)
     if not 2 <= n_spliced_rows <= len(rows):
         raise ValueError(f"n_spliced_rows is {n_spliced_rows}: give 2 to the number of rows, {len(rows)}.")
     rows = rows.to(model.cfg.device)
@@ -141,20 +147,16 @@ def measure_reconstruction(
     sums: dict[str, list[Tensor]] = {key: [] for key in ("n", "x", "x_squared", "error", "active")}
     alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=sae.device)
     for tokens, is_left_out in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
-        x = hook_activations(model, tokens, [hook_name])[hook_name]
-        if x.shape[-1] != sae.cfg.d_in:
-            raise ValueError(
-                f"The SAE takes {sae.cfg.d_in} numbers a token, {hook_name} gives {x.shape[-1]}: is it another model's?"
-            )
+        x = part_for(sae, hook_activations(model, tokens, [hook_name])[hook_name], hook_name)
         for row, kept in zip(x, kept_positions(x, is_left_out, limit)):
-            latents = sae.encode(row[kept])
-            error = row[kept] - sae.decode(latents)
-            alive |= (latents > 0).any(dim=0)
+            latents, rebuilt = through_sae(sae, row[kept])
+            error = row[kept] - rebuilt
+            alive |= (latents != 0).any(dim=0)
             sums["n"].append(kept.sum())
             sums["x"].append(row[kept].double().sum(dim=0))
             sums["x_squared"].append(row[kept].double().square().sum())
             sums["error"].append(error.double().square().sum())
-            sums["active"].append((latents > 0).sum())
+            sums["active"].append((latents != 0).sum())
         bar.update(len(tokens))
     n, x, x_squared, error, active = (torch.stack(sums[key]).double() for key in sums)
     mean = x.sum(dim=0) / n.sum()
@@ -182,73 +184,19 @@ def measure_cross_entropies(
     """
     losses: dict[str, list[Tensor]] = {key: [] for key in ("clean", "spliced", "mean", "zero")}
     for tokens, is_left_out in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
-        x = hook_activations(model, tokens, [hook_name])[hook_name]
+        x = part_for(sae, hook_activations(model, tokens, [hook_name])[hook_name], hook_name)
         kept = kept_positions(x, is_left_out, limit)
         clean = model(tokens)
-        instead = {"spliced": sae(x), "mean": mean, "zero": torch.zeros_like(mean)}
+        instead = {"spliced": through_sae(sae, x)[1], "mean": mean, "zero": torch.zeros_like(mean)}
         for key in losses:
             logits = clean
             if key in instead:
-                hooks = [(hook_name, splice(instead[key], kept))]
+                hooks = [(hook_name, on_its_part(sae, partial(splice(instead[key], kept), hook=None)))]
                 logits = run_with_hooks(model, tokens, hooks, clean_logits=clean)
-            loss = losses_of_logits(logits[:, :-1], tokens[:, 1:])
+            loss = losses_of_logits(logits[:, :-1].float(), tokens[:, 1:])
             losses[key].append((loss * ~is_left_out[:, 1:]).double().sum(dim=1))
             bar.update(len(tokens))
     return {key: torch.cat(values) for key, values in losses.items()}
-
-
-def sae_lens_losses(model: TransformerBridge, sae: SAE, tokens: Int[Tensor, "batch pos"]) -> dict[str, float]:
-    """Cross-entropies that sae-lens' own evaluator gives: "clean", "spliced" and "zero", in nats.
-
-    Its conventions differ from ours: the SAE at all tokens but special ones, massive activations included; zero at
-    every position, BOS included; the mean over positions whose own token is not special (ours: whose next token is
-    not).
-    tokens: [batch, pos]
-    """
-    from sae_lens.evals import get_recons_loss
-    from sae_lens.training.activation_scaler import ActivationScaler
-
-    tokens = tokens.to(model.cfg.device)
-    special = special_tokens(model)
-    with torch.no_grad():
-        losses = get_recons_loss(
-            sae,
-            model,
-            ActivationScaler(),
-            tokens,
-            compute_kl=False,
-            compute_ce_loss=True,
-            ignore_tokens=special.tolist(),
-        )
-    counted = ~torch.isin(tokens[:, :-1], special)
-    names = {"clean": "ce_loss_without_sae", "spliced": "ce_loss_with_sae", "zero": "ce_loss_with_ablation"}
-    return {name: losses[theirs][counted].mean().item() for name, theirs in names.items()}
-
-
-@contextmanager
-def attached(model: TransformerBridge, sae: SAE) -> Iterator[None]:
-    """Inside, the model is sae-lens' SAETransformerBridge with the SAE attached: at every position, BOS included.
-
-    sae-lens makes such a bridge out of a TransformerBridge in this way, but only of one that it has loaded itself.
-    """
-    from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge, get_deep_attr, set_deep_attr
-
-    check_hooks(model, [sae.cfg.metadata.hook_name])
-    before = model.__class__
-    model.__class__, model._acts_to_saes, model._transcoder_output_hooks = SAETransformerBridge, {}, {}
-    place = model._resolve_hook_name(sae.cfg.metadata.hook_name)
-    hook_point = get_deep_attr(model, place)
-    name = hook_point.name
-    try:
-        model.add_sae(sae)
-        yield
-    finally:
-        model.reset_saes()  # leaves a new hook point there, to which the place's other names don't lead
-        set_deep_attr(model, place, hook_point)
-        hook_point.name = name  # which setting the attribute has shortened
-        model._hook_registry[place] = hook_point
-        del model._acts_to_saes, model._transcoder_output_hooks
-        model.__class__ = before
 
 
 def ratio(numerator: Float[Tensor, " n_rows"], denominator: Float[Tensor, " n_rows"]) -> Estimate:

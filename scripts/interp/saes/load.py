@@ -1,21 +1,18 @@
-"""Loading sparse autoencoders in sae-lens' format, checking that they belong to a model, and an untrained control."""
+"""Loading sparse autoencoders in sae-lens' format, and checking that they belong to a model."""
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from huggingface_hub.errors import HfHubHTTPError
-from jaxtyping import Float
 from safetensors import SafetensorError
-from torch import Tensor
 
 from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.paths import ROOT
 from scripts.interp.models.hub import ask_hub, hub_lookups
 from scripts.interp.runs.hooks import check_hooks
+from scripts.interp.runs.through_sae import check_by_trying, check_sae
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -58,8 +55,9 @@ def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> SAE:
     folder: one that sae-lens wrote or that was downloaded by hand; None is the one that ships with the project for this
         model
 
-    Raises ValueError where a file is missing or damaged, where no SAE ships for this model, and where the SAE is for
-    another model, another hook point or another width.
+    Raises ValueError where a file is missing or damaged, where no SAE ships for this model, where the SAE is for
+    another model, another hook point or another width, and for what is no SAE or not as it was trained: transcoders,
+    normalisation that is not folded in (see `check_sae`).
     """
     folder = Path(folder).expanduser() if folder is not None else sae_folder(model)
     missing = [name for name in FILES if not (folder / name).is_file()]
@@ -115,6 +113,8 @@ def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> SAE:
 
 def _check(sae: SAE, model: TransformerBridge, which: str) -> None:
     """Raise ValueError where an SAE is not for this model as the labs load it."""
+    check_sae(sae, which)
+    check_by_trying(sae, which)
     metadata, cfg = sae.cfg.metadata, model.cfg
     if metadata.model_name not in (None, cfg.model_name):
         raise ValueError(f"{which} is for {metadata.model_name}; this model is {cfg.model_name}.")
@@ -132,26 +132,3 @@ def _check(sae: SAE, model: TransformerBridge, which: str) -> None:
         raise ValueError(
             f"{which} asks for a model whose writing weights are not centred; the labs' models are (`load_model`)."
         )
-
-
-def untrained_copy(sae: SAE, x: Float[Tensor, "n d_in"], seed: int = 0) -> SAE:
-    """A control: random directions in the place of the trained ones, and as many latents active on x, [n, d_in].
-
-    Encoder and decoder share the directions, each of its trained row's norm in the decoder; b_dec stays.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    control = copy.deepcopy(sae)
-    with torch.no_grad():
-        directions = torch.randn(sae.W_dec.shape, generator=generator).to(sae.W_dec)
-        directions /= directions.norm(dim=1, keepdim=True)
-        control.W_dec.copy_(directions * sae.W_dec.norm(dim=1, keepdim=True))
-        control.W_enc.copy_(directions.T)
-        control.b_enc.zero_()
-        l0 = (sae.encode(x) > 0).sum(dim=-1).float().mean()
-        before = (x - control.b_dec) @ control.W_enc
-        threshold = before.flatten().kthvalue(max(1, before.numel() - round(l0.item() * len(x)))).values
-        if hasattr(control, "threshold"):  # of JumpReLU, as which BatchTopK is saved too
-            control.threshold.fill_(threshold)
-        else:
-            control.b_enc.fill_(-threshold)
-    return control
