@@ -74,11 +74,12 @@ def check_by_trying(sae: SAE, which: str = "This SAE") -> None:
         alone = torch.cat([sae.encode(x[:, i : i + 1]) for i in range(3)], dim=1)
         sae.encode(x)  # some keep the norm of what they encoded last
         whole = rebuilt if sae.use_error_term else sae(x)
-    for what, given, wanted in (
-        ("what its latents are at a position depends on the other positions", alone, latents),
-        ("its output is not what its decoder makes of its latents", whole, rebuilt),
+    for what, given, wanted, share in (
+        # in half precision, rounding exchanges a latent now and then
+        ("what its latents are at a position depends on the other positions", alone, latents, 0.1),
+        ("its output is not what its decoder makes of its latents", whole, rebuilt, 0.01),
     ):
-        if (given - wanted).float().norm() > 0.1 * wanted.float().norm():  # rounding exchanges a latent now and then
+        if (given - wanted).float().norm() > share * wanted.float().norm():
             raise ValueError(
                 f"{which} ({sae.cfg.architecture()}) does not rebuild an activation position by position: {what}."
             )
@@ -88,13 +89,14 @@ def check_by_trying(sae: SAE, which: str = "This SAE") -> None:
 def heads_flattened(sae: SAE) -> Iterator[None]:
     """Inside, an SAE for `hook_z` takes heads side by side, like every other. sae-lens' reshaping stays as it was."""
     names = ("reshape_fn_in", "reshape_fn_out", "d_head", "hook_z_reshaping_mode")
-    before = {name: getattr(sae, name) for name in names}
+    before = {name: sae.__dict__[name] for name in names if name in sae.__dict__}  # no d_head before the first use
     sae.turn_off_forward_pass_hook_z_reshaping()
     try:
         yield
     finally:
-        for name, value in before.items():
-            setattr(sae, name, value)
+        for name in names:
+            del sae.__dict__[name]
+        sae.__dict__.update(before)
 
 
 def encode(sae: SAE, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
