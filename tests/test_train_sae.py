@@ -12,9 +12,11 @@ from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY, get_sae_training_clas
 from scripts.interp.models.load import load_model
 from scripts.interp.saes import judge, make, train as training
 from scripts.interp.saes.cards import model_card
+from scripts.interp.saes.load import load_sae
 from scripts.interp.saes.recipes import Settings, architectures, check_architecture, sae_config
 from scripts.interp.saes.stored_activations import StoredActivations
-from scripts.interp.saes.train import OWN_RECIPES, save_in_half_precision, train
+from scripts.interp.saes.train import OWN_RECIPES, l0_of_saved, save_in_half_precision, train
+from scripts.interp.saes.untrained import mean_l0
 from scripts.interp.text.corpus import Document
 from scripts.train_sae import main
 
@@ -53,11 +55,13 @@ def test_the_planted_dictionary_is_found_and_more_than_untrained(tmp_path):
     assert error < 0.15
 
 
-def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch):
+@pytest.mark.parametrize("architecture", ["batchtopk", "jumprelu"])
+def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch, architecture):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 40)
     monkeypatch.setattr(training, "RECORD_EVERY", 30)
     activations, _ = planted(n=1000)
-    whole, record = train(SETTINGS, activations, tmp_path / "whole", progress=False)
+    settings = replace(SETTINGS, architecture=architecture)
+    whole, record = train(settings, activations, tmp_path / "whole", progress=False)
     step, calls = training.SAETrainer.step, []
 
     def killed(self, batch):
@@ -68,17 +72,18 @@ def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training.SAETrainer, "step", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(SETTINGS, activations, tmp_path / "cut", progress=False)
+        train(settings, activations, tmp_path / "cut", progress=False)
     (checkpoint,) = (tmp_path / "cut").iterdir()
     assert torch.load(checkpoint, weights_only=True)["step"] == 80
-    resumed, again = train(SETTINGS, activations, tmp_path / "cut", progress=False)
+    resumed, again = train(settings, activations, tmp_path / "cut", progress=False)
     assert len(calls) == 90 + 150 - 80
     assert again["curve"] == record["curve"] and again["steps"] == record["steps"] == 150
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("architecture", ["batchtopk", "topk", "standard", "gated", "jumprelu", "monosemanticity"])
+@pytest.mark.filterwarnings("ignore:decoder_init_norm must be set to 1")
+@pytest.mark.parametrize("architecture", architectures())
 def test_every_architecture_is_saved_and_loaded(architecture, tmp_path):
     activations, _ = planted(n=1000)
     settings = replace(SETTINGS, architecture=architecture, sparsity=0.3, passes=20)
@@ -95,12 +100,59 @@ def test_every_architecture_is_saved_and_loaded(architecture, tmp_path):
     assert sorted(file.name for file in (tmp_path / "sae").iterdir()) == ["cfg.json", "sae_weights.safetensors"]
 
 
+@pytest.mark.parametrize("architecture", ["batchtopk", "matryoshka_batchtopk"])
+@pytest.mark.parametrize("passes", [1, 4])
+def test_a_short_run_is_saved_with_k_latents_a_token(architecture, passes, tmp_path):
+    """sae-lens' threshold is a running mean from 0: after 40 steps it is 0.33 of what it should be."""
+    activations, _ = planted(n=4000)
+    settings = replace(SETTINGS, architecture=architecture, passes=passes)
+    sae, record = train(settings, activations, tmp_path / "work", progress=False)
+    save_in_half_precision(sae, settings, 50.0, tmp_path / "sae")
+    x = torch.from_numpy(activations.values).float()
+    assert record["steps"] == 40 * passes
+    assert mean_l0(SAE.load_from_disk(tmp_path / "sae"), x) == pytest.approx(2, rel=0.1)
+    assert l0_of_saved(tmp_path / "sae", settings, activations) == pytest.approx(2, rel=0.06)
+
+
+def test_a_threshold_that_is_right_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "set_threshold", lambda *_: pytest.fail("It was set anew."))
+    activations, _ = planted(n=4000)
+    train(replace(SETTINGS, passes=20), activations, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("architecture", ["jumprelu", "standard", "gated", "monosemanticity"])
+def test_a_larger_weight_of_the_sparsity_loss_makes_an_sae_sparser(architecture, tmp_path):
+    activations, _ = planted(n=2000)
+    l0 = []
+    for sparsity in (0.05, 0.5, 5.0):
+        settings = replace(SETTINGS, architecture=architecture, sparsity=sparsity, width=4, passes=15)
+        sae, _ = train(settings, activations, tmp_path / "work", progress=False)
+        save_in_half_precision(sae, settings, 50.0, tmp_path / "sae")
+        l0.append(l0_of_saved(tmp_path / "sae", settings, activations))
+    assert l0[0] > 1.2 * l0[1] > 1.2**2 * l0[2], l0
+
+
+def test_an_sae_for_heads_takes_them_where_it_is_loaded(small, capsys):
+    arguments = ["blocks.1.attn.hook_z", *SMALL, "--width", "1", "--k", "8", "--batch", "64", "--judged-rows", "6"]
+    assert main(arguments) == 0, capsys.readouterr().err
+    toy, folder = load_model("toy-attn-2l", device="cpu"), small / "checkpoints" / "toy-attn-2l-blocks.1.attn.hook_z"
+    sae = load_sae(toy, folder)
+    assert sae.cfg.d_in == 256 and sae(torch.randn(2, 3, 4, 64)).shape == (2, 3, 4, 64)
+    result = json.loads((folder / "metrics.json").read_text())
+    assert result["held_out"]["test"]["fvu"][0] < 1 and result["l0_saved"] == pytest.approx(8, rel=0.06)
+    assert (
+        f"k 8 (L0 of what was saved, on these activations: {result['l0_saved']:.1f})"
+        in (folder / "README.md").read_text()
+    )
+
+
 @pytest.mark.filterwarnings("ignore:decoder_init_norm must be set to 1")
 def test_whatever_sae_lens_registers_can_be_named(monkeypatch):
     for name in set(architectures()) - set(OWN_RECIPES):
         config = sae_config(Settings(architecture=name, k=5, sparsity=0.3), 12, 100)
         sae = get_sae_training_class(name)[0](config)
         assert sae.W_dec.shape == (96, 12) and getattr(config, "k", 5) == 5
+        assert getattr(config, "max_iterations", 5) == 5
         assert getattr(config, "l1_coefficient", 0.3) == getattr(config, "l0_coefficient", 0.3) == 0.3
     with pytest.raises(ValueError, match="There is no architecture 'mine'"):
         check_architecture("mine")
@@ -209,6 +261,9 @@ def test_the_sweep_judges_every_layer_alike(small, capsys):
 @pytest.mark.parametrize("arguments, sentence", [
     ([HOOK, "--architecture", "sparse"], "There is no architecture 'sparse': give one of batchtopk, topk"),
     (["blocks.7.hook_resid_post"], "This model has no hook 'blocks.7.hook_resid_post'"),
+    ([HOOK, "--sparsity", "3"], "--sparsity does nothing for batchtopk: give --k."),
+    ([HOOK, "--architecture", "jumprelu", "--k", "3"], "--k does nothing for jumprelu: give --sparsity."),
+    ([HOOK, "--architecture", "monosemanticity", "--k", "3"], "--k does nothing for monosemanticity: give --sparsity."),
     ([HOOK, "--budget-gb", "0.0000001"], "the budget is 1e-07 GB"),
     ([HOOK, "--batch", "100000"], "do not fill one batch of 100000"),
 ])  # fmt: skip

@@ -53,6 +53,8 @@ def model_card(name: str, result: dict[str, Any]) -> str:
     sparsity = (
         f"k {settings.k}" if "topk" in settings.architecture else f"weight of the sparsity loss {settings.sparsity:g}"
     )
+    if "l0_saved" in result:  # what was saved need not be as sparse as what was trained, BatchTopK least of all
+        sparsity += f" (L0 of what was saved, on these activations: {result['l0_saved']:.1f})"
     lost = {
         key: abs(result["precision"]["half"][key][0] - result["precision"]["single"][key][0])
         for key in ("fvu", "recovered_mean")

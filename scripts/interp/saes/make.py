@@ -14,18 +14,20 @@ from scripts.interp.models.load import load_model
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.judge import judge, judge_in_sweep, rows_of
 from scripts.interp.saes.load import SAE_FOLDER, load_sae
-from scripts.interp.saes.recipes import Options, Settings, check_architecture
+from scripts.interp.saes.recipes import Options, Settings, check_architecture, check_sparsity
 from scripts.interp.saes.stored_activations import StoredActivations, store_activations
-from scripts.interp.saes.train import save_in_half_precision, train
+from scripts.interp.saes.train import l0_of_saved, save_in_half_precision, train
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 
 def prepare(settings: Settings) -> tuple[Settings, Any]:
     """The model that these settings name, and the settings with a context that it can read.
 
-    Raises ValueError for an unknown architecture or model, before anything takes hours.
+    Raises ValueError for an unknown architecture or model, and for an option that does nothing, before anything takes
+    hours.
     """
     check_architecture(settings.architecture)
+    check_sparsity(settings)
     model = load_model(settings.model)
     return replace(settings, context=min(settings.context, model.cfg.n_ctx)), model
 
@@ -57,6 +59,7 @@ def make_sae(settings: Settings, options: Options, model: Any, progress: bool | 
     save_in_half_precision(sae, settings, limit, folder)
     with torch.no_grad():
         sae.save_inference_model(single)
+    record["l0_saved"] = l0_of_saved(folder, settings, activations)
     result = record | judge(settings, model, limit, folder, single)
     write_atomically(folder / "metrics.json", json.dumps(result, indent=1) + "\n")
     write_atomically(folder / RECIPE_FILE, recipe_text(asdict(settings), options))
@@ -77,6 +80,7 @@ def sweep(settings: Settings, options: Options, model: Any, progress: bool | Non
         folder = outputs_folder("saes") / f"sweep-{hook_name}"
         sae, record = train(mine, stored[hook_name], outputs_folder("saes"), progress)
         save_in_half_precision(sae, mine, limit, folder)
+        record["l0_saved"] = l0_of_saved(folder, mine, stored[hook_name])
         results.append(record | judge_in_sweep(mine, model, limit, folder))
         judged, fits = results[-1]["held_out"]["validation"], results[-1]["predicate_f1"]
         print(

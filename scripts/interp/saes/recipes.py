@@ -20,7 +20,7 @@ class Settings:
     """The hook point whose activations the SAE is trained on, for example blocks.12.hook_resid_post."""
     architecture: str = "batchtopk"  # "monosemanticity", or one that sae-lens knows
     width: int = 8  # latents per dimension of the activation
-    k: int = 40  # latents above zero per token, where the architecture sets it
+    k: int = 40  # latents above zero per token, where the architecture sets it (matching_pursuit: at most)
     sparsity: float = 1.0  # weight of the sparsity loss, where the architecture has one
     tokens: int = 0  # how many tokens of the training split; 0 is all of them
     passes: float = 3.0  # how often it sees the activations, each time in another order
@@ -58,6 +58,31 @@ def check_architecture(name: str) -> None:
         raise ValueError(f"There is no architecture {name!r}: give one of {', '.join(architectures())}.")
 
 
+def check_sparsity(settings: Settings) -> None:
+    """Raise ValueError where `k` or `sparsity` was set, and the architecture takes the other of them."""
+    takes = {"monosemanticity": {"sparsity"}}.get(settings.architecture) or {
+        SPARSITY_FIELDS[name] for name in config_fields(settings.architecture) & SPARSITY_FIELDS.keys()
+    }
+    usual = Settings()
+    for name in ("k", "sparsity"):
+        if getattr(settings, name) != getattr(usual, name) and name not in takes:
+            raise ValueError(
+                f"--{name} does nothing for {settings.architecture}: give {' or '.join(f'--{each}' for each in takes)}."
+            )
+
+
+SPARSITY_FIELDS = {  # of sae-lens' training configurations, and the setting that each is
+    "k": "k", "max_iterations": "k", "l1_coefficient": "sparsity", "l0_coefficient": "sparsity",
+}  # fmt: skip
+
+
+def config_fields(architecture: str) -> set[str]:
+    """What the training configuration of an architecture of sae-lens can be given."""
+    from sae_lens.registry import get_sae_training_class
+
+    return {each.name for each in dataclasses.fields(get_sae_training_class(architecture)[1])}
+
+
 def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
     """The training configuration of an architecture that sae-lens trains; what it has no field for is left out."""
     from sae_lens.registry import get_sae_training_class
@@ -69,6 +94,7 @@ def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
         "d_sae": d_sae,
         "normalize_activations": "expected_average_only_in",
         "k": settings.k,
+        "max_iterations": settings.k,  # of matching pursuit, which adds one latent in each
         "l1_coefficient": settings.sparsity,
         "l0_coefficient": settings.sparsity,
         "l1_warm_up_steps": steps // 10,
@@ -76,5 +102,5 @@ def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
         "use_sparse_activations": False,
         "matryoshka_widths": sorted({max(1, d_sae // share) for share in (8, 4, 2, 1)}),
     }
-    known = {each.name for each in dataclasses.fields(config_class)}
+    known = config_fields(settings.architecture)
     return config_class(**{name: value for name, value in values.items() if name in known})
