@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scripts.interp.features.contexts import AFTER, BEFORE, TopContexts
 from scripts.interp.features.intruder import (
@@ -76,6 +77,34 @@ def test_vectors_compare_places_as_described():
     mixed[BEFORE + 1 :] = 3
     assert torch.equal(context_vectors(mixed, torch.ones(50)), vector)
     assert context_vectors(tokens, torch.ones(50), with_token=False).shape == (100,)
+
+
+def test_vectors_are_the_marks_of_tokens_times_their_rarity():
+    generator = torch.Generator().manual_seed(0)
+    tokens, rarity = torch.randint(0, 30, (5, 6, WINDOW), generator=generator), torch.rand(30, generator=generator)
+    marks = torch.nn.functional.one_hot(tokens, 30)
+    parts = [marks[..., :BEFORE, :].amax(dim=-2), marks[..., BEFORE - 1, :], marks[..., BEFORE, :]]
+    assert torch.equal(context_vectors(tokens, rarity), torch.cat([part * rarity for part in parts], dim=-1))
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the size in bytes of the largest tensor that is made inside."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, (tuple, list)) else [made]:
+            if isinstance(tensor, torch.Tensor):
+                self.size = max(self.size, tensor.numel() * tensor.element_size())
+        return made
+
+
+def test_memory_at_the_vocabulary_of_a_language_model():
+    trials = intruder_trials(random_contexts(n_features=80))
+    with LargestTensor() as largest:
+        intruders_found(trials, torch.ones(50_000))
+    assert 1e6 < largest.size < 5e7
 
 
 def test_rare_tokens_weigh_more():

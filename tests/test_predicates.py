@@ -97,6 +97,20 @@ def test_texts_begin_after_special_tokens():
         named_positions(lambda tokens, position: 1, tokenizer, torch.tensor([row]))
 
 
+def test_a_token_is_decoded_once_for_all_predicates(monkeypatch):
+    decode, asked = Tokenizer.decode, []
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: asked.append(ids) or decode(self, ids))
+    first, second = Tokenizer(), Tokenizer()
+    tokens = torch.tensor([[0] + first.ids(list("abcabc")), [0] + first.ids(list("cbacba"))])
+    for predicate in PREDICATES.values():
+        named_positions(predicate, first, tokens)
+    assert sorted(asked) == [[0], [1], [2], [3]]
+    second.ids(list("zyx"))
+    words = []
+    named_positions(lambda text, position: bool(words.append(text[position])), second, tokens)
+    assert set(words) == set("xyz")  # another tokenizer's ids are other strings
+
+
 def test_the_feature_that_fits_best_is_found():
     generator = torch.Generator().manual_seed(0)
     named = torch.rand(400, generator=generator) < 0.2

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from scripts.interp.features.contexts import BEFORE, TopContexts
 
+TRIALS_AT_ONCE = 8  # a trial's vectors take 10 MB for a vocabulary of 150,000
+
 
 class Trials(NamedTuple):
     """One intruder test for every feature that has enough contexts."""
@@ -63,11 +65,12 @@ def context_vectors(
 
     rarity: the weight of every token, [d_vocab], see `token_rarity`
     """
-    d_vocab = len(rarity)
-    parts = [F.one_hot(tokens[..., :BEFORE], d_vocab).amax(dim=-2), F.one_hot(tokens[..., BEFORE - 1], d_vocab)]
-    if with_token:
-        parts.append(F.one_hot(tokens[..., BEFORE], d_vocab))
-    return torch.cat([part * rarity for part in parts], dim=-1)
+    places = [slice(BEFORE), slice(BEFORE - 1, BEFORE)] + [slice(BEFORE, BEFORE + 1)] * with_token
+    vectors = torch.zeros(*tokens.shape[:-1], len(places), len(rarity), dtype=rarity.dtype, device=tokens.device)
+    for part, place in enumerate(places):
+        ids = tokens[..., place]
+        vectors[..., part, :].scatter_(-1, ids, rarity[ids])
+    return vectors.flatten(-2)
 
 
 def token_rarity(rows: Int[Tensor, "n_rows pos"], d_vocab: int) -> Float[Tensor, " d_vocab"]:
@@ -87,5 +90,5 @@ def intruders_found(
     trials: Trials, rarity: Float[Tensor, " d_vocab"], with_token: bool = True
 ) -> Bool[Tensor, " n_trials"]:
     """For each trial whether the odd one out is the intruder, bool [n_trials]. By chance it is one in n_shown + 1."""
-    found = [odd_one_out(context_vectors(part, rarity, with_token)) for part in trials.tokens.split(64)]
+    found = [odd_one_out(context_vectors(part, rarity, with_token)) for part in trials.tokens.split(TRIALS_AT_ONCE)]
     return torch.cat(found) == trials.intruder

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +14,18 @@ from scripts.interp.features.predicates import Predicate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+# The strings of the ids that were asked for, of every tokenizer: dozens of predicates go over the same text.
+_STRINGS: WeakKeyDictionary[PreTrainedTokenizerBase, dict[int, str]] = WeakKeyDictionary()
+
+
+def token_strings(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+    """The string of every token id by itself; each id is decoded once."""
+    known = _STRINGS.setdefault(tokenizer, {})
+    for token_id in set(ids) - known.keys():
+        known[token_id] = tokenizer.decode([token_id])
+    return [known[token_id] for token_id in ids]
 
 
 def named_positions(
@@ -27,7 +41,7 @@ def named_positions(
     special = set(tokenizer.all_special_ids)
     named = torch.zeros(tokens.shape, dtype=torch.bool)
     for row, ids in enumerate(tokens.tolist()):
-        strings, start = [tokenizer.decode([i]) for i in ids], 0
+        strings, start = token_strings(tokenizer, ids), 0
         for column, token_id in enumerate(ids):
             if token_id in special:
                 start = column + 1
