@@ -99,11 +99,9 @@ def strongest_contexts(
 
 
 def save_contexts(path: Path, contexts: TopContexts) -> None:
-    """Write contexts as safetensors: ids in 16 bits, activations in half precision."""
-    if contexts.tokens.max() >= 2**16:
-        raise ValueError(f"A token id is {contexts.tokens.max().item()}: this file holds ids below {2**16}.")
+    """Write contexts as safetensors: ids in 16 bits (32 for a larger vocabulary), activations in half precision."""
     content = {
-        "tokens": contexts.tokens.to(torch.uint16),
+        "tokens": contexts.tokens.to(torch.uint16 if contexts.tokens.max() < 2**16 else torch.int32),
         "activations": contexts.activations.half(),
         "frequency": contexts.frequency,
         "n_tokens": torch.tensor(contexts.n_tokens),

@@ -55,8 +55,8 @@ def check_sae(sae: SAE, which: str = "This SAE") -> None:
         )
     if cfg.normalize_activations in UNFOLDED:
         raise ValueError(
-            f"{which} takes activations that were normalised in training ({cfg.normalize_activations!r}), which is not "
-            f"folded into its weights: open it with sae-lens' own SAE.load_from_disk or SAE.from_pretrained; "
+            f"{which} was trained on normalised activations ({cfg.normalize_activations!r}), and this is not folded "
+            f"into its weights: open it with sae-lens' own SAE.load_from_disk or SAE.from_pretrained; "
             f"{UNFOLDED[cfg.normalize_activations]} folds it in."
         )
 

@@ -66,8 +66,9 @@ def check_sparsity(settings: Settings) -> None:
     usual = Settings()
     for name in ("k", "sparsity"):
         if getattr(settings, name) != getattr(usual, name) and name not in takes:
+            instead = " or ".join(f"--{each}" for each in sorted(takes))
             raise ValueError(
-                f"--{name} does nothing for {settings.architecture}: give {' or '.join(f'--{each}' for each in takes)}."
+                f"--{name} does nothing for {settings.architecture}: give {instead or 'neither --k nor --sparsity'}."
             )
 
 
