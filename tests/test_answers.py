@@ -5,6 +5,7 @@ All answers of a lab run in this process: the lab's set-up cell once, then the e
 
 import importlib
 import pkgutil
+import re
 
 import pytest
 import torch
@@ -87,6 +88,54 @@ def test_solution_keeps_its_points_and_stub_scores_nothing(lab):
         assert grade(lab, exercise, exercise.solution) == "", exercise.id
         head = exercise.solution.split("### BEGIN SOLUTION")[0]
         assert "not written yet" in grade(lab, exercise, head + STUB), exercise.id
+
+
+OTHER_TYPES = """
+
+def _in_double(value):
+    if isinstance(value, torch.Tensor):
+        return value.double() if value.is_floating_point() else value
+    return [*map(_in_double, value)] if isinstance(value, list) else value
+
+def _in_numpy(value):
+    import numpy as np
+    if isinstance(value, torch.Tensor):
+        return value.detach().double().numpy() if value.is_floating_point() else value.numpy()
+    if isinstance(value, (bool, int, float)):
+        return {bool: np.bool_, int: np.int64, float: np.float32}[type(value)](value)
+    return type(value)(map(_in_numpy, value)) if type(value) in (list, tuple) else value
+
+def _returns(function, change):
+    def changed(*args, **kwargs):
+        result = function(*args, **kwargs)
+        if isinstance(result, tuple):
+            return tuple(map(change, result))
+        return {key: change(each) for key, each in result.items()} if isinstance(result, dict) else change(result)
+    changed.__name__ = function.__name__
+    return changed
+"""
+
+# The words with which an exercise's text asks for a type: there another type may lose the points.
+ASKS_FOR_A_TYPE = {
+    ("lab02", "ex5-keep-only", "_in_double"): "z's dtype",
+    ("lab02", "ex5-keep-only", "_in_numpy"): "z's dtype",
+    ("lab04", "ex1-sae", "_in_numpy"): "Gradients flow through both",
+    ("lab04", "ex2-sae-loss", "_in_numpy"): "gradients flow through",
+}
+
+
+@pytest.mark.parametrize("change", ["_in_double", "_in_numpy"])
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.NOTEBOOK)
+def test_other_types_of_number_keep_their_points(lab, change):
+    """The rule of `scripts/course/checks.py`: double precision and NumPy are right in every exercise."""
+    for exercise in EXERCISES[lab].values():
+        words = ASKS_FOR_A_TYPE.get((lab.__name__[-5:], exercise.id, change))
+        if words:
+            assert words in exercise.solution
+            continue
+        name = re.search(r"^def (\w+)", exercise.solution, re.M)[1]
+        source = f"{exercise.solution}\n{OTHER_TYPES}\n{name} = _returns({name}, {change})"
+        assert grade(lab, exercise, source) == "", f"{exercise.id} {change}"
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.NOTEBOOK)

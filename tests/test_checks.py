@@ -3,10 +3,11 @@
 import itertools
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from scripts.course.checks import CheckFailed, answer, expect_close, same
+from scripts.course.checks import CheckFailed, answer, expect_close, same, without_numpy
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,7 @@ from scripts.course.checks import CheckFailed, answer, expect_close, same
         (torch.tensor([1.0]), 1.0),
         (SimpleNamespace(a=1), SimpleNamespace(a=2)),
         ({1, 2}, {1, 3}),
+        (np.array([1.0, 2.0]), np.array([1.0, 3.0])),
     ],
 )
 def test_what_differs_is_not_the_same(left, right):
@@ -64,6 +66,54 @@ def test_a_mistake_is_named_only_if_it_gives_another_value():
     with pytest.raises(CheckFailed, match="differs"):
         expect_close(3.0, 1.0, "The number", {"forgot the half": 2.0, "right after all": 1.0})
     expect_close(1.0, 1.0, "The number", {"right after all": 1.0})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.tensor([1.0, 2.0]).double(),
+        np.array([1.0, 2.0]),
+        np.array([1, 2]),
+        np.array([2.0, 1.0], dtype=">f4")[::-1],
+        np.broadcast_to(np.float16(1.0), 2) * np.array([1, 2]),
+    ],
+)
+def test_numpy_and_double_precision_count_like_torch_in_single_precision(given, recwarn):
+    expect_close(given, torch.tensor([1.0, 2.0]), "The result")
+    result = answer(lambda: (given, {"a": given}, [given[1]]))
+    assert isinstance(result[0], torch.Tensor) and isinstance(result[1]["a"], torch.Tensor)
+    expect_close(result[2][0], 2, "The number")
+    assert not recwarn.list  # nbgrader scores a cell that warns 0
+
+
+def test_numpys_numbers_become_pythons():
+    given = (np.float64(0.5), np.int64(3), np.bool_(True), np.array(2.5), "text", None)
+    assert [type(each) for each in without_numpy(given)] == [float, int, bool, torch.Tensor, str, type(None)]
+    expect_close(np.float32(0.5), 0.5, "The number")
+    with pytest.raises(CheckFailed, match="not ndarray"):
+        expect_close(np.array(["a", "b"]), torch.zeros(2), "The result")
+
+
+def test_an_array_that_changes_from_call_to_call_is_noticed():
+    numbers = itertools.count()
+    with pytest.raises(CheckFailed, match="second time"):
+        answer(lambda: np.arange(3) + next(numbers))
+
+
+def test_nan_is_expected_where_it_is_expected_and_nowhere_else():
+    nan = float("nan")
+    expected = torch.tensor([1.0, nan, 3.0])
+    expect_close(torch.tensor([1.0, nan, 3.0]).double(), expected, "The result")
+    for given, hint in (
+        ([1.0, nan, nan], "contains NaN"),
+        ([1.0, 0.0, 3.0], "a number where there is none"),
+        ([1.0, nan, 2.0], "by up to 1"),
+        ([2.0, nan, 6.0], "doubled"),
+    ):
+        with pytest.raises(CheckFailed, match=hint):
+            expect_close(torch.tensor(given), expected, "The result", {"doubled": 2 * expected})
+    with pytest.raises(CheckFailed, match="contains NaN"):
+        expect_close(nan, 1.0, "The number", {"this mistake divides by 0 too": nan})
 
 
 def test_a_changed_model_is_noticed():

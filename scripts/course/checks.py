@@ -2,6 +2,11 @@
 
 Every failed check raises `CheckFailed` with one readable hint. Graded cells call nothing else, so that feedback can
 show the hint alone and never a hidden test.
+
+One rule says which types of number count, in every exercise: a number is a Python number, a NumPy number or a tensor
+with one entry; a tensor is in single or double precision, or a NumPy array. `answer` and `expect_close` turn NumPy's
+into Python's and torch's, and values are compared in double precision. Only an exercise whose text asks for a type (an
+`int`, a list of floats, a tensor that gradients flow through, the type that z has) checks it.
 """
 
 import copy
@@ -9,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -23,7 +29,7 @@ def expect(condition: bool, hint: str) -> None:
 
 
 def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Call a student's function and return what it returns.
+    """Call a student's function and return what it returns, with NumPy's numbers and arrays as Python's and torch's.
 
     The function is called twice, on copies of the arguments: an answer that stops with an error, returns nothing,
     changes its inputs, or remembers its first call fails here, with a hint that says so.
@@ -33,7 +39,7 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
     for _ in range(2):
         given, given_named = copy.deepcopy((args, kwargs))
         try:
-            results.append(function(*given, **given_named))
+            results.append(without_numpy(function(*given, **given_named)))
         except CheckFailed:
             raise
         except NotImplementedError as error:
@@ -64,8 +70,10 @@ def expect_close(
 ) -> None:
     """Raise `CheckFailed` unless `got` has the shape of `expected` and equals it to `atol` (absolute and relative).
 
+    NaN is expected where `expected` has it, and nowhere else. Types of number do not matter.
     `mistakes` maps a hint to the value that this mistake gives: the first one that `got` equals is the hint shown.
     """
+    got = without_numpy(got)
     if isinstance(expected, torch.Tensor) and expected.dim() > 0:
         expect(isinstance(got, torch.Tensor), f"{what} should be a tensor, not {type(got).__name__}.")
     expected = torch.as_tensor(expected)
@@ -75,17 +83,39 @@ def expect_close(
         raise CheckFailed(f"{what} should be a tensor or a number, not {type(got).__name__}.") from error
     for hint, wrong in (mistakes or {}).items():
         wrong = torch.as_tensor(wrong)
+        if wrong.isnan().all() and wrong.numel():
+            continue  # many mistakes end in NaN
         if not _close(wrong, expected, atol) and _close(tensor, wrong, atol):
             raise CheckFailed(hint)
     expect(tensor.shape == expected.shape, f"{what} has shape {_shape(tensor)}, expected {_shape(expected)}.")
-    expect(not torch.isnan(tensor.float()).any(), f"{what} contains NaN.")
+    tensor, expected = (each.detach().double().cpu() for each in (tensor, expected))
+    expect(not (tensor.isnan() & ~expected.isnan()).any(), f"{what} contains NaN.")
+    expect(not (expected.isnan() & ~tensor.isnan()).any(), f"{what} has a number where there is none: NaN is expected.")
     if not _close(tensor, expected, atol):
-        error = (tensor.double() - expected.double()).abs().max().item()
+        error = (tensor - expected).abs().nan_to_num(0).max().item()
         raise CheckFailed(f"{what} differs from the expected values by up to {error:.3g}.")
+
+
+def without_numpy(value: Any) -> Any:
+    """The same result with NumPy's numbers as Python's and its arrays as tensors, in lists, tuples and dicts as well.
+
+    Arrays that hold no numbers (of text, of objects) stay what they are.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+        return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))  # a copy: writable
+    if type(value) in (list, tuple):
+        return type(value)(map(without_numpy, value))
+    if type(value) is dict:
+        return {key: without_numpy(entry) for key, entry in value.items()}
+    return value
 
 
 def same(left: Any, right: Any) -> bool:
     """Whether two nested structures of tensors, containers and plain values are equal; callables count as equal."""
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        left, right = without_numpy(left), without_numpy(right)
     if isinstance(left, torch.Tensor) or isinstance(right, torch.Tensor):
         return (
             isinstance(left, torch.Tensor)
@@ -117,7 +147,7 @@ def same(left: Any, right: Any) -> bool:
 
 def _close(left: torch.Tensor, right: torch.Tensor, atol: float) -> bool:
     return left.shape == right.shape and torch.allclose(
-        left.detach().double().cpu(), right.detach().double().cpu(), atol=atol, rtol=atol
+        left.detach().double().cpu(), right.detach().double().cpu(), atol=atol, rtol=atol, equal_nan=True
     )
 
 
