@@ -60,7 +60,16 @@ WRONG = {
         "reconstruction only": ((BOTH, "return latents @ W_dec + b_dec"), "Return two tensors"),
         "changes x": ((LATENTS, "x -= b_dec\n    latents = (x @ W_enc + b_enc).relu()"), "changed its input"),
         "softplus": ((LATENTS, "latents = torch.nn.functional.softplus((x - b_dec) @ W_enc + b_enc)"), "differs"),
-        "top half": ((LATENTS, LATENTS + "\n    latents = latents * (latents >= latents.mean())"), "differs"),
+        "top half": (
+            (LATENTS, LATENTS + "\n    latents = latents * (latents >= latents.mean())"),
+            "Small latents are set to zero",
+        ),
+        "small latents dropped": (
+            (LATENTS, LATENTS + "\n    latents = latents * (latents > 1e-2)"),
+            "Small latents are set",
+        ),
+        "capped": ((LATENTS, LATENTS + "\n    latents = latents.clamp(max=20)"), "Large latents are cut off"),
+        "x detached": ((LATENTS, LATENTS.replace("(x - b_dec)", "(x.detach() - b_dec)")), "No gradient reaches x"),
         "decoder normalised": (
             (BOTH, "return latents, latents @ (W_dec / W_dec.norm(dim=-1, keepdim=True)) + b_dec"),
             "differs",
@@ -108,7 +117,50 @@ WRONG = {
         ),
     },
     "ex3-quality": {
-        "hardly active counts as silent": (("active = latents > 0", "active = latents > 1e-3"), "differs"),
+        "hardly active counts as silent": (
+            ("active = latents > 0", "active = latents > 1e-3"),
+            "Very small latents are not counted",
+        ),
+        "the least active count as dead": (
+            (QUALITY, QUALITY.replace("(~active.any(dim=0))", "(active.sum(dim=0) == active.sum(dim=0).min())")),
+            "least often active",
+        ),
+        "variance of the error": (
+            (FVU, "fvu = (x - reconstruction).var(dim=0).sum() / x.var(dim=0).sum()"),
+            "error's own mean",
+        ),
+        "mean of the reconstruction": (
+            (FVU, FVU.replace("x.mean(dim=0)", "reconstruction.mean(dim=0)")),
+            "that of the reconstruction",
+        ),
+        "text by text": (
+            (
+                KEPT,
+                "fvu = torch.stack([(a[k] - r[k]).square().sum() / (a[k] - a[k].mean(0)).square().sum() "
+                "for a, r, k in zip(x, reconstruction, kept)]).mean()\n"
+                "    active = latents[kept] > 0\n    " + QUALITY,
+            ),
+            "for each text",
+        ),
+        "L0 text by text": (
+            (
+                KEPT,
+                "l0 = [(each[k] > 0).sum(dim=-1).float().mean() for each, k in zip(latents, kept)]\n"
+                "    l0 = torch.stack(l0).mean()\n"
+                "    " + KEPT + "\n    fvu = (x - reconstruction).square().sum() / (x - x.mean(dim=0)).square().sum()\n"
+                "    return fvu.item(), l0.item(), (latents == 0).all(dim=0).float().mean().item()",
+            ),
+            "for each text",
+        ),
+        "mask of the first text": ((KEPT, "kept = kept[:1].expand(kept.shape)\n    " + KEPT), "mask of the first text"),
+        "L0 first": (
+            (
+                QUALITY,
+                "return active.sum(dim=-1).float().mean().item(), fvu.item(), "
+                "(~active.any(dim=0)).float().mean().item()",
+            ),
+            "in this order",
+        ),
         "rarely active counts as dead": (
             (QUALITY, QUALITY.replace("(~active.any(dim=0))", "(active.float().mean(dim=0) < 0.01)")),
             "differs",
@@ -207,6 +259,25 @@ WRONG = {
         ),
     },
     "ex4-recovered": {
+        "clamped": ((RECOVERED, "return ((mean - spliced) / (mean - clean)).clamp(0, 1).item()"), "between 0 and 1"),
+        "sign lost": ((RECOVERED, "return ((mean - spliced) / (mean - clean)).abs().item()"), "sign is lost"),
+        "another place of the layer": (
+            (THREE, "hook_name = f\"blocks.{hook_name.split('.')[1]}.hook_resid_post\"\n    " + THREE),
+            "",
+        ),
+        "mean of the reconstruction": (
+            (THREE, THREE.replace("activations[kept]", "reconstruction[kept]")),
+            "that of the reconstruction",
+        ),
+        "median": (
+            (THREE, THREE.replace("activations[kept].mean(dim=0)", "activations[kept].median(dim=0).values")),
+            "median is put in",
+        ),
+        "mask of the first text": (
+            (PUT, "return torch.where(kept[:1, :, None], replacement, activation)"),
+            "mask of the first text",
+        ),
+        "loss of the first text": ((CROSS, CROSS.replace(".mean()", "[0].mean()")), "first text's loss"),
         "position 0 dropped as well": (
             (THREE, "kept = kept & (torch.arange(kept.shape[1]) > 0)\n    " + THREE),
             "differs",
@@ -302,7 +373,27 @@ WRONG = {
                 "precision, recall = both / active.sum(dim=0), both / named.sum()\n"
                 "        return 2 * precision * recall / (precision + recall).clamp(min=1e-9)",
             ),
-            "not NaN",
+            "is its F1 NaN",
+        ),
+        "rare features left out": (
+            (
+                CHOSEN,
+                "often = active.float().mean(dim=0) >= 0.05\n    feature = (f1(active, named) * often).argmax().item()",
+            ),
+            "largest F1 on the first text is that of",
+        ),
+        "the smaller of precision and recall": (
+            (
+                CHOSEN,
+                "both = (active & named[:, None]).sum(dim=0)\n"
+                "    feature = torch.minimum("
+                "both / active.sum(dim=0).clamp(min=1), both / named.sum().clamp(min=1)).argmax().item()",
+            ),
+            "smaller of precision and recall",
+        ),
+        "mean of both texts": (
+            (REPORTED, "return feature, (f1(active, named) + f1(new_active, new_named))[feature].item() / 2"),
+            "mean of F1 on both texts",
         ),
         "chosen by the arithmetic mean": (
             (
@@ -316,7 +407,7 @@ WRONG = {
         "rounded": ((CHOSEN, "feature = f1(active, named).mul(100).round().argmax().item()"), ""),
         "the last of several": (
             (CHOSEN, "feature = active.shape[1] - 1 - f1(active, named).flip(0).argmax().item()"),
-            "",
+            "take the first of them, not the last",
         ),
         "small counts clamped": ((F1, F1.replace("min=1", "min=20")), ""),
         "eight bits": ((TOGETHER, TOGETHER.replace("dim=0", "dim=0, dtype=torch.uint8")), ""),
@@ -390,6 +481,24 @@ WRONG = {
         "along the wrong axis": ((TOGETHER, "both = (active & named[:, None]).sum(dim=1)"), ""),
     },
     "ex6-clamp": {
+        "at the limit left alone": ((NORM, NORM.replace("<=", "<")), "exactly the limit"),
+        "limit of one test": ((NORM, NORM.replace("limit", "7.0")), "use `limit`"),
+        "limit from the median": (
+            (NORM, "kept = activation.norm(dim=-1) <= 10 * activation.norm(dim=-1).median()"),
+            "differs",
+        ),
+        "raised only": ((CHANGED, CHANGED.replace("(value - latent)", "(value - latent).relu()")), "never lowered"),
+        "prompts only": (
+            (CLAMPED, CLAMPED + " if activation.shape[1] > 1 else activation"),
+            "one generated token comes alone",
+        ),
+        "first text only": (
+            (
+                CLAMPED,
+                CLAMPED.replace("kept[..., None]", "(kept & (torch.arange(len(kept)) == 0)[:, None])[..., None]"),
+            ),
+            "Only the first text",
+        ),
         "nothing changes": ((CLAMPED, "return activation"), "Nothing changed"),
         "large norms changed": (
             (NORM, "kept = torch.ones(activation.shape[:-1], dtype=torch.bool)"),
@@ -521,7 +630,31 @@ WRONG = {
         ),
         "moved by 0, 1, 2": ((SHIFTS, "shifts = range(n_moves)"), "by 0, 1, 2"),
         "moved by 1, 2, 3": ((SHIFTS, "shifts = range(1, n_moves + 1)"), "by 1, 2, 3"),
-        "global seed": ((SHIFTS, SHIFTS.replace(", generator=torch.Generator().manual_seed(seed)", "")), ""),
+        "global seed": (
+            (SHIFTS, SHIFTS.replace(", generator=torch.Generator().manual_seed(seed)", "")),
+            "torch's own generator",
+        ),
+        "another seed": ((SHIFTS, SHIFTS.replace("manual_seed(seed)", "manual_seed(0)")), "`seed` is not used"),
+        "not seeded": (
+            (SHIFTS, SHIFTS.replace("torch.Generator().manual_seed(seed)", "torch.Generator()")),
+            "not seeded with `seed`",
+        ),
+        "up to n - 2": ((SHIFTS, SHIFTS.replace("len(active),", "len(active) - 1,")), "up to n - 2"),
+        "up to n": ((SHIFTS, SHIFTS.replace("len(active),", "len(active) + 1,")), "up to n, which is no move"),
+        "each shift once": ((SHIFTS, SHIFTS + "\n    shifts = set(shifts)\n    n_moves = len(shifts)"), "counts twice"),
+        "description in random order": (
+            (
+                REACHED,
+                "generator = torch.Generator().manual_seed(seed)\n"
+                "    reached = sum("
+                "(active & named[torch.randperm(len(named), generator=generator)]).sum().item() >= overlap(active) "
+                "for _ in range(n_moves))",
+            ),
+            "description is put in a random order",
+        ),
+        "percentage": ((P_VALUE, "return 100 * (1 + reached) / (n_moves + 1)"), "percentage"),
+        "complement": ((P_VALUE, "return 1 - reached / (n_moves + 1)"), "smaller F1"),
+        "1 minus": ((P_VALUE, "return 1 - (1 + reached) / (n_moves + 1)"), "1 minus the p-value"),
         "global generator seeded": (
             (SHIFTS, "torch.manual_seed(seed)\n    shifts = torch.randint(1, len(active), (n_moves,)).tolist()"),
             "torch's own generator",
@@ -530,8 +663,8 @@ WRONG = {
             (P_VALUE, "return (1 + reached) / (n_moves + 1) if overlap(active) else 1 / (n_moves + 1)"),
             "",
         ),
-        "shifts of 0 allowed": ((SHIFTS, SHIFTS.replace("randint(1,", "randint(0,")), ""),
-        "one move too few": ((SHIFTS, SHIFTS.replace("(n_moves,)", "(n_moves - 1,)")), ""),
+        "shifts of 0 allowed": ((SHIFTS, SHIFTS.replace("randint(1,", "randint(0,")), "from 0 on"),
+        "one move too few": ((SHIFTS, SHIFTS.replace("(n_moves,)", "(n_moves - 1,)")), "One move fewer"),
         "mean F1": (
             (
                 P_VALUE,
@@ -549,6 +682,12 @@ WRONG = {
 
 RIGHT = {
     "ex1-sae": {
+        "biases folded, in double precision": """
+def run_sae(x, W_enc, b_enc, W_dec, b_dec):
+    x, W_enc, b_enc, W_dec, b_dec = (each.double() for each in (x, W_enc, b_enc, W_dec, b_dec))
+    latents = torch.maximum(x @ W_enc + (b_enc - b_dec @ W_enc), torch.zeros(()))
+    return latents, latents @ W_dec + b_dec
+""",
         "functional": """
 def run_sae(x, W_enc, b_enc, W_dec, b_dec):
     latents = torch.nn.functional.relu(torch.nn.functional.linear(x - b_dec, W_enc.T, b_enc))
@@ -580,6 +719,14 @@ torch.einsum("bs,s->", latents.abs(), torch.linalg.vector_norm(W_dec, dim=1))) /
 """,
     },
     "ex3-quality": {
+        "NumPy": """
+def quality(x, latents, reconstruction, kept):
+    import numpy as np
+
+    x, latents, reconstruction = (each[kept].numpy().astype(np.float64) for each in (x, latents, reconstruction))
+    fvu = ((x - reconstruction) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    return np.float32(fvu), (latents > 0).sum(1).mean(), np.mean((latents > 0).sum(0) == 0)
+""",
         "masks": """
 def quality(x, latents, reconstruction, kept):
     mask, n = kept[..., None].double(), kept.sum()
@@ -625,6 +772,17 @@ def loss_recovered(model, tokens, hook_name, activations, reconstruction, kept):
 """,
     },
     "ex5-held-out-f1": {
+        "NumPy, and tensors with one entry": """
+def held_out_f1(active, named, new_active, new_named):
+    import numpy as np
+
+    def f1(on, says):
+        hits, wrong = (on & says[:, None]).sum(0).double(), (on != says[:, None]).sum(0)
+        return (hits / (hits + 0.5 * wrong)).nan_to_num(0)
+    scores = f1(active, named).numpy()
+    best = np.argmax(scores)
+    return best, f1(new_active, new_named)[[best]]
+""",
         "precision and recall": """
 def held_out_f1(active, named, new_active, new_named):
     def f1(on, says):
@@ -647,6 +805,14 @@ def held_out_f1(active, named, new_active, new_named):
 """,
     },
     "ex6-clamp": {
+        "mask as a factor": """
+def clamp_hook(sae, feature, value, limit):
+    def hook_function(activation, hook):
+        above = torch.linalg.vector_norm(activation.double(), dim=-1) > limit
+        missing = (value - sae.encode(activation)[..., [feature]]).masked_fill(above[..., None], 0)
+        return activation + missing * sae.W_dec[feature]
+    return hook_function
+""",
         "in place on a copy": """
 def clamp_hook(sae, feature, value, limit):
     def hook_function(activation, hook=None):
@@ -671,6 +837,16 @@ def clamp_hook(sae, feature, value, limit):
 """,
     },
     "ex7-chance": {
+        "torch's generator put back": """
+def move_p_value(active, named, n_moves, seed):
+    import numpy as np
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        shifts = torch.randint(1, len(active), (n_moves,)).tolist()
+    places = torch.stack([active.roll(shift) for shift in [0, *shifts]]).float() @ named.float()
+    return np.float64((places >= places[0]).double().mean().item())
+""",
         "F1 itself": """
 def move_p_value(active, named, n_moves, seed):
     def f1(a):

@@ -52,6 +52,7 @@ WRONG = {
         "the sum": ((SHARES, "return (unit.T @ W).square().sum(dim=1)"), "This is the sum"),
     },
     "ex2-neuron": {
+        "another model": ((VALUES, 'model = load_model("toy-mlp-1l")\n    ' + VALUES), "`model` is not used"),
         "with BOS": ((PAIRS, PAIRS.removesuffix("[1:]")), "BOS is in the list"),
         "BOS shifts the activations": (
             (PAIRS, "return list(zip(model.to_str_tokens(text)[1:], values.tolist()))"),
@@ -95,6 +96,15 @@ WRONG = {
         ),
     },
     "ex3-parallel": {
+        "stretched": (
+            (
+                LEFT,
+                "left = gradient - along * W_dec\n"
+                "    return left * gradient.norm(dim=1, keepdim=True) / left.norm(dim=1, keepdim=True)",
+            ),
+            "is stretched",
+        ),
+        "one direction only": ((LEFT, "return gradient - along.relu() * W_dec"), "none that points against"),
         "the parallel part": ((LEFT, "return along * W_dec"), "parallel part itself"),
         "added": ((LEFT, "return gradient + along * W_dec"), "is added"),
         "one product": ((ALONG, "along = (gradient * W_dec).sum()"), "each row has its own"),
@@ -117,6 +127,15 @@ WRONG = {
         "in place": ((LEFT, "return gradient.sub_(along * W_dec)"), "changed its input"),
     },
     "ex4-revive": {
+        "given tensors if none is dead": (
+            (CLONES, "if not dead.any():\n        return W_enc, b_enc, W_dec\n    " + CLONES),
+            "the given tensor itself",
+        ),
+        "median length": ((ENCODER, ENCODER.replace(".mean()", ".median()")), "median length"),
+        "root mean square": (
+            (ENCODER, ENCODER.replace("norm(dim=0).mean()", "square().sum(dim=0).mean().sqrt()")),
+            "root of the mean square",
+        ),
         "in place": ((CLONES, "pass"), "changed its input"),
         "decoder not normalised": ((DECODER, "W_dec[dead] = chosen"), "do not have length 1"),
         "decoder scaled": (
@@ -155,6 +174,20 @@ WRONG = {
         "other order": (("return W_enc, b_enc, W_dec", "return W_dec, b_enc, W_enc"), "in this order"),
     },
     "ex5-specificity": {
+        "range of the named": (
+            (NUMBER, NUMBER.replace("values.max()", "values[named].max()")),
+            "largest activation that is named",
+        ),
+        "no lower edge": ((BY_BIN, BY_BIN.replace("number == i", "(number <= i) & (number >= 0)")), "lower edge too"),
+        "percentage": ((BY_BIN, "return 100 * " + BY_BIN.removeprefix("return ")), "percentage"),
+        "weighted": (
+            (
+                BY_BIN,
+                "return torch.stack([(named * values)[number == i].sum() / values[number == i].sum() "
+                "for i in range(n_bins)])",
+            ),
+            "weighted by their activations",
+        ),
         "zeros in the first bin": (
             (NUMBER, NUMBER + "\n    number = number.clamp(min=0)"),
             "first bin; leave them out",
@@ -321,6 +354,14 @@ def revive(W_enc, b_enc, W_dec, dead, chosen):
 """,
     },
     "ex5-specificity": {
+        "NumPy": """
+def specificity(values, named, n_bins):
+    import numpy as np
+
+    number = torch.bucketize(values, torch.linspace(0, values.max().item(), n_bins + 1)).numpy() - 1
+    share = lambda i: named.numpy()[number == i].mean() if (number == i).any() else np.nan
+    return np.array([share(i) for i in range(n_bins)])
+""",
         "edges": """
 def specificity(values, named, n_bins):
     shares = []

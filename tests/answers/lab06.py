@@ -10,6 +10,7 @@ OUT = "return hidden, hidden @ W_down"
 LATENTS = "d_sae = width * d_in"
 BYTES = "return 4 * 4 * (2 * d_in * d_sae + d_sae + d_in)"
 INSIDE = "return [any(begin <= first < last <= end for begin, end in spans) for first, last in offsets]"
+START = "count, total, squares = 0, 0.0, 0.0"
 DOUBLE = "batch = batch.double()"
 COUNT = "count += len(batch)"
 TOTAL = "total = total + batch.sum(dim=0)"
@@ -50,6 +51,7 @@ WRONG = {
         "one moment": ((BYTES, BYTES.replace("4 * 4", "12")), "one of Adam's"),
         "one matrix": ((BYTES, BYTES.replace("2 * d_in * d_sae", "d_in * d_sae")), "two matrices"),
         "no biases": ((BYTES, BYTES.replace(" + d_sae + d_in", "")), "biases are missing"),
+        "b_dec of d_sae": ((BYTES, BYTES.replace("+ d_in)", "+ d_sae)")), "b_dec has d_in numbers"),
         "no b_dec": ((BYTES, BYTES.replace(" + d_in)", ")")), "b_dec is missing"),
         "no b_enc": ((BYTES, BYTES.replace(" + d_sae", "")), "b_enc is missing"),
         "width as number": ((LATENTS, "d_sae = width"), "is a factor"),
@@ -113,6 +115,16 @@ WRONG = {
         ),
     },
     "ex4-moments": {
+        **{
+            name: ((START, f"batches = {kept}\n    {START}"), "or copies of them")
+            for name, kept in {
+                "copies kept": "[batch.clone() for batch in batches]",
+                "copies in double precision": "[batch.double() for batch in batches]",
+                "NumPy copies": "[torch.from_numpy(batch.numpy().copy()) for batch in batches]",
+                "lists of numbers": "[torch.tensor(b) for b in [batch.tolist() for batch in batches] if b]",
+            }.items()
+        },
+        "batches changed": ((DOUBLE, "batch += 3\n        batch = batch.double() - 3"), "changed in place"),
         "mean of means": (
             "def stream_moments(batches):\n"
             "    means, squares, count = [], 0.0, 0\n"
@@ -191,6 +203,19 @@ WRONG = {
         "actual not counted": ((P_VALUES, "return reached / len(orders)"), "actual order is not counted"),
         "strictly": ((REACHED, REACHED.replace(">= actual - 1e-6", "> actual + 1e-6")), "use >="),
         "sums": ((DIFFERENCE, DIFFERENCE.replace("mean", "sum")), "Sums are compared"),
+        "ranks": (
+            (DIFFERENCE, "shuffled = together.argsort(dim=0).argsort(dim=0).float()[order]\n        " + DIFFERENCE),
+            "Ranks are compared",
+        ),
+        "in standard errors": (
+            (
+                DIFFERENCE,
+                "a, b = shuffled[:n_a], shuffled[n_a:]\n"
+                "        error = (a.var(dim=0) / len(a) + b.var(dim=0) / len(b)).sqrt().clamp(min=1e-6)\n"
+                "        return (a.mean(dim=0) - b.mean(dim=0)).abs() / error",
+            ),
+            "standard errors",
+        ),
         "no allowance": ((REACHED, REACHED.replace(" - 1e-6", "")), "Rounding"),
         "strictly, without allowance": (
             (REACHED, REACHED.replace(">= actual - 1e-6", "> actual")),
@@ -251,6 +276,14 @@ def training_bytes(d_in, width):
 """,
     },
     "ex3-content": {
+        "NumPy": """
+def content_of(spans, offsets):
+    import numpy as np
+
+    spans, offsets = np.array(spans), np.array(offsets)
+    inside = (spans[:, 0] <= offsets[:, None, 0]) & (offsets[:, None, 1] <= spans[:, 1])
+    return inside.any(axis=1) & (offsets[:, 0] < offsets[:, 1])
+""",
         "characters": """
 def content_of(spans, offsets):
     inside = {i for begin, end in spans for i in range(begin, end)}
@@ -270,6 +303,17 @@ def content_of(spans, offsets):
 """,
     },
     "ex4-moments": {
+        "distances from the first vector": """
+def stream_moments(batches):
+    n, total, squares, origin = 0, 0.0, 0.0, None
+    for batch in batches:
+        if len(batch):
+            batch = batch.to(torch.float64)
+            origin = batch[0] if origin is None else origin
+            away = batch - origin
+            n, total, squares = n + len(away), total + away.sum(0), squares + (away * away).sum()
+    return (origin + total / n).numpy(), squares / n - (total / n) @ (total / n)
+""",
         "running": """
 def stream_moments(batches):
     n, mean, m2 = 0, None, 0.0
