@@ -6,6 +6,7 @@ All answers of a lab run in this process: the lab's set-up cell once, then the e
 import importlib
 import pkgutil
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -136,6 +137,25 @@ def test_other_types_of_number_keep_their_points(lab, change):
         name = re.search(r"^def (\w+)", exercise.solution, re.M)[1]
         source = f"{exercise.solution}\n{OTHER_TYPES}\n{name} = _returns({name}, {change})"
         assert grade(lab, exercise, source) == "", f"{exercise.id} {change}"
+
+
+def test_what_lab_4_puts_into_a_model_in_bfloat16_is_of_its_type():
+    """The SAE computes in single precision; the model goes on with what a hook returns."""
+    lab = next(lab for lab in LABS if lab.__name__.endswith("lab04"))
+    namespace = fresh_namespace(lab)
+    for exercise in EXERCISES[lab].values():
+        exec(exercise.solution, namespace)
+    tokens, hook_name = torch.arange(1, 13).reshape(2, 6), "blocks.1.hook_resid_post"
+    shares = []
+    for dtype in (torch.float32, torch.bfloat16):
+        toy = namespace["random_attention_toy"]().to(dtype)
+        x = toy.run_with_cache(tokens)[1][hook_name].float()
+        kept = torch.arange(6).repeat(2, 1) > 0
+        shares.append(namespace["loss_recovered"](toy, tokens, hook_name, x, x + 0.1 * x.flip(-1), kept))
+        sae = SimpleNamespace(encode=lambda x: x.float().relu(), W_dec=torch.eye(x.shape[-1]))
+        hook = namespace["clamp_hook"](sae, 3, 2.0, 1e9)
+        assert toy.run_with_hooks(tokens, fwd_hooks=[(hook_name, hook)]).dtype == dtype
+    assert shares[0] == pytest.approx(shares[1], abs=0.1)
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.NOTEBOOK)
