@@ -483,6 +483,8 @@ WRONG = {
     "ex6-clamp": {
         "at the limit left alone": ((NORM, NORM.replace("<=", "<")), "exactly the limit"),
         "limit of one test": ((NORM, NORM.replace("limit", "7.0")), "use `limit`"),
+        "value capped": ((CHANGED, CHANGED.replace("(value - latent)", "(min(value, 100.0) - latent)")), "differs"),
+        "twice the limit": ((NORM, NORM.replace("<= limit", "<= 2 * limit")), "differs"),
         "limit from the median": (
             (NORM, "kept = activation.norm(dim=-1) <= 10 * activation.norm(dim=-1).median()"),
             "differs",
