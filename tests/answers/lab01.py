@@ -57,6 +57,10 @@ def second_mention(tokens, token_id):
             "stopped with ValueError",
         ),
         "float instead of int": (("return places[1]", "return float(places[1])"), "Return an int, not float"),
+        "token 0 taken for no token": (
+            ("places = ", "if not token_id:\n        raise ValueError('no token')\n    places = "),
+            "stopped with ValueError",
+        ),
     },
     "ex2-sum-of-writes": {
         "one layer too many": (("range(layer)", "range(layer + 1)"), "stop before `layer`"),
@@ -126,6 +130,48 @@ def sum_of_writes(cache, layer):
                 "                total = total + cache[name]\n        return total\n    return total",
             ),
             "differs from the expected values",
+        ),
+        "embedding under both its names": (
+            """
+def sum_of_writes(cache, layer):
+    total = sum(value for name, value in cache.items() if "embed" in name and "unembed" not in name)
+    for i in range(layer):
+        for part in ("attn", "mlp"):
+            total = total + cache.get(f"blocks.{i}.hook_{part}_out", 0)
+    return total
+""",
+            "embeddings are counted twice",
+        ),
+        "all names that end in out": (
+            """
+def sum_of_writes(cache, layer):
+    total = cache["hook_embed"] + cache.get("hook_pos_embed", 0)
+    for name, value in cache.items():
+        if name.startswith("blocks.") and int(name.split(".")[1]) < layer and name.endswith("out"):
+            total = total + value
+    return total
+""",
+            "Too many names end in `out`",
+        ),
+        "attention and MLP under several names": (
+            """
+def sum_of_writes(cache, layer):
+    total = cache["hook_embed"] + cache.get("hook_pos_embed", 0)
+    for name, value in cache.items():
+        before = name.startswith("blocks.") and int(name.split(".")[1]) < layer
+        if before and ("attn" in name or "mlp" in name) and name.endswith("out"):
+            total = total + value
+    return total
+""",
+            "counted several times",
+        ),
+        "read from the cache where it is there": (
+            (
+                "    total = cache",
+                '    if f"blocks.{layer}.hook_resid_pre" in cache:\n'
+                '        return cache[f"blocks.{layer}.hook_resid_pre"]\n    total = cache',
+            ),
+            "rebuild it from what was written",
         ),
     },
     "ex3-attention-pattern": {
@@ -206,6 +252,14 @@ def attention_pattern(q, k):
             ("k = k.repeat_interleave", "q *= 1 / math.sqrt(d_head)\n    d_head = 1\n    k = k.repeat_interleave"),
             "changed its input",
         ),
+        "a thousand instead of infinity": (("-torch.inf", "-1000"), "not with a fixed number"),
+        "a hundred million instead of infinity": (("-torch.inf", "-1e8"), "smaller than any fixed number"),
+        "mask relative to the smallest score": (("-torch.inf", "scores.min() - 50"), "not exactly 0"),
+        "scores cut off": (
+            ("/ math.sqrt(d_head)", "/ math.sqrt(d_head)\n    scores = scores.clamp(-1e6, 1e6)"),
+            "The scores are cut off",
+        ),
+        "a text": (("return scores", "return 'pattern'\n    scores"), "Return a tensor"),
     },
     "ex4-head-output": {
         "pattern the wrong way round": (
@@ -250,6 +304,7 @@ def head_output(pattern, v, W_O, head):
             "pattern is that of another head",
         ),
         "changes the values in place": (("    group =", "    v *= 1.0001\n    group ="), "changed its input"),
+        "head 0 taken for no head": (("W_O[head]", "W_O[head or -1]"), "The output of head 0"),
     },
     "ex5-head-scores": {
         "row 1 included in the previous-token score": (("[..., 1:]", ""), "tart at query 2"),
@@ -302,6 +357,19 @@ def head_scores(pattern):
             "has shape",
         ),
         "forgot the return": (("    return {", "    result = {"), "`return`"),
+        "zeros left out": (
+            ("first.mean(dim=(0, -1))", "first.sum(dim=(0, -1)) / (first > 0).sum(dim=(0, -1)).clamp(min=1)"),
+            "Weights of exactly zero",
+        ),
+        "squeezed": (("first.mean(dim=(0, -1))", "first.mean(dim=(0, -1)).squeeze()"), "has shape"),
+        "first and current exchanged": (
+            (
+                '"current": current.mean(dim=(0, -1)),\n        "first": first.mean(dim=(0, -1)),',
+                '"current": first.mean(dim=(0, -1)),\n        "first": current.mean(dim=(0, -1)),',
+            ),
+            "exchanged",
+        ),
+        "a head missing": (("previous.mean(dim=(0, -1))", "previous.mean(dim=(0, -1))[:2]"), "has shape"),
     },
     "ex6-ablation-hooks": {
         "late-bound closure": (
@@ -383,6 +451,17 @@ def ablation_hooks(heads):
             "Return a list",
         ),
         "hooks without the argument `hook`": (("def remove(z, hook):", "def remove(z):"), "stopped with TypeError"),
+        "a head named twice gets one hook": (
+            ("[make(head) for head in heads]", "[make(head) for head in dict.fromkeys(heads)]"),
+            "named twice",
+        ),
+        "a mask of another type": (
+            (
+                "            z = z.clone()\n            z[:, :, head] = 0\n            return z",
+                "            keep = torch.ones(z.shape[2])\n            keep[head] = 0\n            return z * keep[:, None]",
+            ),
+            "the type it had",
+        ),
     },
     "ex7-direct-logit-attribution": {
         "scale forgotten": (("components / scale", "components"), "not divided by the norm's scale"),
@@ -400,7 +479,7 @@ def ablation_hooks(heads):
         ),
         "mean over the prompts": (
             ("* direction).sum(dim=-1)", "* direction).sum(dim=-1).mean(dim=1)"),
-            "mean over the prompts",
+            "Each prompt has its own shares",
         ),
         "share of the total": (
             (
@@ -425,12 +504,16 @@ def direct_logit_attribution(components, scale, W_U, answers, wrong):
         "hard-coded for the visible test": (
             """
 def direct_logit_attribution(components, scale, W_U, answers, wrong):
-    return torch.tensor([[3.0], [-1.0]])
+    return torch.tensor([[3.0], [-0.5]])
 """,
             "has shape",
         ),
         "forgot the return": (("return ((components", "((components"), "`return`"),
         "divides in place": (("(components / scale)", "components.div_(scale)"), "changed its input"),
+        "scale squared": (("components / scale", "components / scale**2"), "square of the norm's scale"),
+        "mean over d_model": (("* direction).sum(dim=-1)", "* direction).mean(dim=-1)"), "mean over d_model"),
+        "squeezed": (("* direction).sum(dim=-1)", "* direction).sum(dim=-1).squeeze()"), "also a single one"),
+        "mean scale": (("components / scale", "components / scale.mean()"), "mean scale"),
     },
 }
 
@@ -510,6 +593,14 @@ def attention_pattern(q, k):
     weights = torch.exp(scores - scores.amax(-1, keepdim=True))
     return weights / weights.sum(-1, keepdim=True)
 """,
+        "the fused kernel": """
+def attention_pattern(q, k):
+    n = q.shape[1]
+    each_position = torch.eye(n, dtype=q.dtype).expand(q.shape[0], k.shape[2], n, n)
+    return torch.nn.functional.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), each_position, is_causal=True, enable_gqa=True
+    )
+""",
     },
     "ex4-head-output": {
         "one einsum": """
@@ -572,6 +663,15 @@ def _remove(z, hook, head):
     return z * keep[None, None, :, None]
 def ablation_hooks(heads):
     return [partial(_remove, head=h) for h in heads]
+""",
+        "objects that are called": """
+def ablation_hooks(heads):
+    class Remove:
+        def __init__(self, head):
+            self.head = head
+        def __call__(self, z, hook):
+            return z.index_fill(2, torch.tensor([self.head]), 0)
+    return [Remove(head) for head in heads]
 """,
     },
     "ex7-direct-logit-attribution": {
