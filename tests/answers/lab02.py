@@ -75,6 +75,29 @@ WRONG = {
         ),
         "changes the sample": (('text = sample["clean"]', 'text = sample.pop("clean")'), "changed its input"),
         "only up to the stranger": (("+ stranger + text[second.end() :]", "+ stranger"), "Expected"),
+        "a part of the subject refused": (
+            ("if stranger in (subject, indirect_object):", "if stranger in subject or stranger == indirect_object:"),
+            "only if the stranger IS",
+        ),
+        "an extension of the subject refused": (
+            ("if stranger in (subject, indirect_object):", "if subject in stranger or stranger == indirect_object:"),
+            "only if the stranger IS",
+        ),
+        "any word of the text refused": (
+            (
+                "if stranger in (subject, indirect_object):",
+                'if stranger in (subject, indirect_object) or stranger in re.findall(r"\\w+", sample["clean"]):',
+            ),
+            "only if the stranger IS",
+        ),
+        "names without accents only": (('\\b", text)', '\\b", text, re.ASCII)'), "stopped with IndexError"),
+        "names without a possessive only": (
+            (
+                'list(re.finditer(rf"\\b{re.escape(subject)}\\b", text))',
+                'list(re.finditer(rf"\\b{re.escape(subject)}\\b(?!\')", text))',
+            ),
+            "stopped with IndexError",
+        ),
     },
     "ex2-normalised-effect": {
         "error by the first prompt": (("if span <= 0:", "if clean[0] <= corrupted[0]:"), ""),
@@ -274,6 +297,7 @@ WRONG = {
             "",
         ),
         "first position's logits": (("compute_logit_diff(logits,", "compute_logit_diff(logits[:, :1],"), ""),
+        "layers beyond the second": (('f"blocks.{layer}.', 'f"blocks.{min(layer, 1)}.'), "another layer"),
     },
     "ex4-copying-score": {
         "ties counted as half": (
@@ -334,6 +358,17 @@ WRONG = {
             ("beaten = logits <", "logits = logits.softmax(dim=1).round(decimals=2)\n    beaten = logits <"),
             "",
         ),
+        "changes the unembedding once": (
+            (
+                "    value_head =",
+                "    others = torch.ones(W_U.shape[1], dtype=torch.bool)\n    others[names] = False\n"
+                "    W_U[:, others] = 0\n    value_head =",
+            ),
+            "changed its input",
+        ),
+        "a lead by little counts as a tie": (("beaten = logits <", "beaten = logits + 1e-3 <"), "wins by little"),
+        "a text": (("return (beaten", "return 'score' or (beaten"), "Return one number"),
+        "never fewer than two others": (("(len(names) - 1)", "max(len(names) - 1, 2)"), "OTHER names"),
     },
     "ex5-keep-only": {
         "z itself where nothing is replaced": (("new = z.clone()", "new = z.clone() if others else z"), "NEW tensor"),
@@ -374,6 +409,10 @@ WRONG = {
         "last position kept": (
             ("new[:, 1:, others] = means[1:, others]", "new[:, 1:-1, others] = means[1:-1, others]"),
             "last position",
+        ),
+        "heads counted": (
+            ("new = z.clone()", "new = z.clone()\n    if len(heads) >= z.shape[2]:\n        return new"),
+            "Nothing was replaced",
         ),
     },
     "ex6-held-out-faithfulness": {
@@ -428,6 +467,15 @@ WRONG = {
             ("if not held_out.any():", "if held_out.all() or not held_out.any():"),
             "stopped with ValueError",
         ),
+        "an error where the model is wrong on average": (
+            (
+                "    return (circuit",
+                "    if full[held_out].mean() <= 0:\n        raise ValueError('wrong')\n    return (circuit",
+            ),
+            "stopped with ValueError",
+        ),
+        "absolute value below": (("full[held_out].mean())", "full[held_out].mean().abs())"), "The sign is lost"),
+        "clamped far away": ((".item()", ".clamp(-10, 10).item()"), "hardly tells the names apart"),
     },
     "ex7-permutation-p-value": {
         "heads moved round instead of shuffled": (
@@ -524,6 +572,14 @@ def permutation_p_value(effects, n_shuffles, seed):
             "",
         ),
         "first prompt only is shuffled": (("for row in effects])", "for row in effects[:1]] + list(effects[1:]))"), ""),
+        "with replacement": (
+            (
+                "torch.randperm(len(row), generator=generator)",
+                "torch.randint(len(row), (len(row),), generator=generator)",
+            ),
+            "without replacement",
+        ),
+        "ties forgiven": ((">= observed", "> observed"), "count as well"),
     },
 }
 
@@ -634,6 +690,14 @@ def keep_only(z, means, heads):
     keep[:, heads] = True
     return torch.where(keep[None, :, :, None], z, means[None])
 """,
+        "selected with where": """
+def keep_only(z, means, heads):
+    keep = torch.zeros(z.shape[1], z.shape[2], 1, dtype=torch.bool)
+    keep[0] = True
+    for head in heads:
+        keep[:, head] = True
+    return torch.where(keep, z, means.to(z.dtype))
+""",
     },
     "ex6-held-out-faithfulness": {
         "lists": """
@@ -668,6 +732,15 @@ def permutation_p_value(effects, n_shuffles, seed):
         for _ in range(n_shuffles)
     ]
     return (1 + sum(a >= rank_agreement(effects) for a in agreements)) / (n_shuffles + 1)
+""",
+        "the first prompt as it is": """
+def permutation_p_value(effects, n_shuffles, seed):
+    generator = torch.Generator().manual_seed(seed)
+    count = 1
+    for _ in range(n_shuffles):
+        shuffled = [effects[0], *(row[torch.rand(len(row), generator=generator).argsort()] for row in effects[1:])]
+        count += int(rank_agreement(torch.stack(shuffled)) >= rank_agreement(effects))
+    return torch.tensor(count / (n_shuffles + 1))
 """,
     },
 }

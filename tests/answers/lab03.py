@@ -93,6 +93,8 @@ WRONG = {
             ("log_probs = logits", "logits -= logits.mean()\n    log_probs = logits"),
             "changed its input",
         ),
+        "logarithm of the softmax": ((".log_softmax(dim=-1)", ".softmax(dim=-1).log()"), "infinite loss"),
+        "clamped": ((".log_softmax(dim=-1)", ".log_softmax(dim=-1).clamp(min=-100)"), "nothing may be clamped"),
     },
     "ex2-induction-score": {
         "offset period": ((SCORE, SCORE.replace("(period - 1)", "period")), "one too large"),
@@ -220,6 +222,21 @@ WRONG = {
             ("n = 2 * period + 1", "n = 2 * period + 1\n    pattern[..., 0] = 0"),
             "changed its input",
         ),
+        "zeros left out": (
+            (
+                "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
+                "weights = pattern[:, :, everywhere, everywhere - 1]\n"
+                "    previous_token = weights.sum(dim=(0, 2)) / (weights > 0).sum(dim=(0, 2)).clamp(min=1)",
+            ),
+            "Weights of exactly zero",
+        ),
+        "divided by all positions": (
+            (
+                "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))",
+                "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=0).sum(dim=1) / n",
+            ),
+            "number of all positions",
+        ),
     },
     "ex4-loss-without": {
         "one head of each layer": (
@@ -297,6 +314,10 @@ WRONG = {
                 "    logits = model(tokens)",
             ),
             "take them off again",
+        ),
+        "a few heads only": (
+            ("layers =", "heads = heads[:3]\n    layers ="),
+            "The loss without two heads of each layer",
         ),
     },
     "ex5-k-composition": {
@@ -397,6 +418,10 @@ WRONG = {
             ),
             "scale of the whole stream",
         ),
+        "last layer's stream": (
+            ('cache[f"blocks.{layer}.hook_resid_pre"]', 'cache[max(name for name in cache if "resid_pre" in name)]'),
+            "last layer's stream",
+        ),
     },
     "ex7-offset-p-values": {
         "mean of the sequences' p-values": (
@@ -430,6 +455,38 @@ WRONG = {
         "first sequence": (("pattern[:, :, queries", "pattern[:1, :, queries"), "Only the first sequence"),
         "scores": ((P_VALUES, "return means[period - 1]"), "These are the scores"),
         "one number": ((P_VALUES, P_VALUES.replace("mean(dim=0)", "mean()")), "shape"),
+        "strictly more, plus one": (
+            (P_VALUES, "return ((means > means[period - 1]).float().sum(dim=0) + 1) / (period + 1)"),
+            "EXACTLY as much",
+        ),
+        "ties counted as half": (
+            (
+                P_VALUES,
+                "more, equal = means > means[period - 1], means == means[period - 1]\n"
+                "    return (more.float() + equal.float() / 2).sum(dim=0).add(0.5) / (period + 1)",
+            ),
+            "not half",
+        ),
+        "no attention taken for significant": (
+            (
+                P_VALUES,
+                "p = (means >= means[period - 1]).float().mean(dim=0)\n"
+                "    return torch.where(means[period - 1] == 0, torch.full_like(p, 1 / (period + 1)), p)",
+            ),
+            "no special case",
+        ),
+        "place in the order": (
+            (P_VALUES, "return (period + 1 - means.argsort(dim=0).argsort(dim=0)[period - 1]) / (period + 1)"),
+            "offsets get equally much",
+        ),
+        "the right offset's mean computed differently": (
+            (
+                P_VALUES,
+                "means[period - 1] = pattern[:, :, queries, queries - period + 1].mean(dim=-1).mean(dim=0)\n    "
+                + P_VALUES,
+            ),
+            "what is equal must not differ by rounding",
+        ),
     },
 }
 
@@ -558,6 +615,25 @@ def offset_p_values(pattern, period):
             means.append(pattern[:, head, rows, rows - offset].mean())
         p.append(sum(mean >= means[period - 1] for mean in means) / len(means))
     return torch.stack(p)
+""",
+        "sums of masked patterns": """
+def offset_p_values(pattern, period):
+    position = torch.arange(pattern.shape[-1])
+    back = position[:, None] - position
+    late = (position > period)[:, None]
+    sums = torch.stack([(pattern * ((back == offset) & late)).sum(dim=(0, 2, 3)) for offset in range(period + 1)])
+    return (sums >= sums[period - 1]).sum(dim=0) / (period + 1)
+""",
+        "numbers one by one": """
+def offset_p_values(pattern, period):
+    p_values = []
+    for head in pattern.double().transpose(0, 1).tolist():
+        sums = [
+            sum(rows[q][q - offset] for rows in head for q in range(period + 1, 2 * period + 1))
+            for offset in range(period + 1)
+        ]
+        p_values.append(sum(value >= sums[period - 1] for value in sums) / len(sums))
+    return torch.tensor(p_values)
 """,
     },
 }
