@@ -86,6 +86,16 @@ def test_numpy_and_double_precision_count_like_torch_in_single_precision(given, 
     assert not recwarn.list  # nbgrader scores a cell that warns 0
 
 
+def test_a_tensor_with_one_entry_is_a_number_and_a_list_is_none():
+    for one in (torch.tensor(0.5), torch.tensor([0.5]), np.array([[0.5]])):
+        expect_close(one, 0.5, "The share")
+    for other in ([0.5], torch.tensor([0.5, 0.5]), torch.tensor([])):
+        with pytest.raises(CheckFailed, match="shape"):
+            expect_close(other, 0.5, "The share")
+    with pytest.raises(CheckFailed, match="shape"):
+        expect_close(torch.tensor(0.5), torch.tensor([0.5]), "The shares")
+
+
 def test_numpys_numbers_become_pythons():
     given = (np.float64(0.5), np.int64(3), np.bool_(True), np.array(2.5), "text", None)
     assert [type(each) for each in without_numpy(given)] == [float, int, bool, torch.Tensor, str, type(None)]

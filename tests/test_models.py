@@ -128,6 +128,17 @@ def test_lab_model_chooses_the_model_and_dtype_may_be_a_name(gpt2_folder, monkey
     assert model("Mary").dtype == torch.bfloat16
 
 
+def test_lab_dtype_chooses_the_dtype_where_none_is_given(gpt2_folder, monkeypatch):
+    monkeypatch.setenv("LAB_DTYPE", "bfloat16")
+    assert load_model(gpt2_folder)("Mary").dtype == torch.bfloat16
+    assert load_model(gpt2_folder, dtype="float32")("Mary").dtype == torch.float32
+    monkeypatch.setenv("LAB_DTYPE", "")
+    assert load_model(gpt2_folder)("Mary").dtype == torch.float32
+    monkeypatch.setenv("LAB_DTYPE", "bf16")
+    with pytest.raises(ValueError, match="'bf16'.*'bfloat16'"):
+        load_model(gpt2_folder)
+
+
 def test_without_lab_model_the_embedded_model_is_meant(monkeypatch, tmp_path):
     monkeypatch.delenv("LAB_MODEL", raising=False)
     monkeypatch.setenv("LAB_MODELS", str(tmp_path))

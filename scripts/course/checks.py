@@ -81,6 +81,8 @@ def expect_close(
         tensor = torch.as_tensor(got)
     except Exception as error:
         raise CheckFailed(f"{what} should be a tensor or a number, not {type(got).__name__}.") from error
+    if expected.dim() == 0 and isinstance(got, torch.Tensor) and got.numel() == 1:
+        tensor = tensor.reshape(())
     for hint, wrong in (mistakes or {}).items():
         wrong = torch.as_tensor(wrong)
         if wrong.isnan().all() and wrong.numel():

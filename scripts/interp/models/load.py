@@ -46,14 +46,14 @@ def load_model(
             `save_pretrained` or `python -m scripts.train_adapter` wrote. Default: the environment variable LAB_MODEL,
             then the embedded model.
         device: default "cuda" where there is one, else "cpu". "mps" is refused unless LAB_ALLOW_MPS=1.
-        dtype: a floating torch dtype or its name. Default float32.
+        dtype: a floating torch dtype or its name. Default: the environment variable LAB_DTYPE, then float32.
 
     Raises:
         ValueError: no such model or folder, or a device or dtype that can't be used.
         ModelUnavailable: the model exists but is not here: not prepared yet, or its hub can't be reached.
     """
     name = os.fspath(name if name is not None else os.environ.get("LAB_MODEL") or EMBEDDED)
-    device, dtype = _device(device), _dtype(dtype)
+    device, dtype = _device(device), _dtype(dtype if dtype is not None else os.environ.get("LAB_DTYPE") or None)
     model = MODELS.get(name) or BY_SOURCE.get(name)
     if model is not None and model.name == EMBEDDED:
         if not is_prepared():
