@@ -8,6 +8,7 @@ import pkgutil
 import re
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 import torch
 
@@ -163,3 +164,24 @@ def test_every_exercise_has_enough_answers(lab):
     assert set(lab.WRONG) == set(lab.RIGHT) == set(EXERCISES[lab])
     for exercise in EXERCISES[lab]:
         assert len(lab.WRONG[exercise]) >= 5 and len(lab.RIGHT[exercise]) >= 2
+
+
+def test_lab_3_decomposes_the_matrices_of_a_model_in_bfloat16(capsys):
+    """There are no singular values and no eigenvalues in half precision: the cells compute them in float32."""
+    lab = next(lab for lab in LABS if lab.__name__.endswith("lab03"))
+    namespace = fresh_namespace(lab)
+    exec(EXERCISES[lab]["ex5-k-composition"].solution, namespace)
+    two = namespace["load_model"]("toy-attn-2l", dtype="bfloat16")
+    shape = (two.cfg.n_layers, two.cfg.n_heads)
+    namespace |= {
+        "two": two,
+        "scores": {two.cfg.model_name: {name: torch.zeros(shape) for name in ("induction", "previous_token")}},
+        "strongest": lambda scores, n: [(0, head) for head in range(n)],
+        "receiver": (1, 2),
+        "cut": {head: 1.0 for head in range(two.cfg.n_heads)},
+        "as_it_is": 1.0,
+    }
+    cells = {cell.id: cell.source for cell in nbformat.read(ROOT / "solutions" / lab.NOTEBOOK, as_version=4).cells}
+    for name in ("ex5-try", "circuits"):
+        exec(cells[name], namespace)
+    assert "TransformerLens agree: True" in capsys.readouterr().out

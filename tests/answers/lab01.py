@@ -458,7 +458,8 @@ def ablation_hooks(heads):
         "a mask of another type": (
             (
                 "            z = z.clone()\n            z[:, :, head] = 0\n            return z",
-                "            keep = torch.ones(z.shape[2])\n            keep[head] = 0\n            return z * keep[:, None]",
+                "            keep = torch.ones(z.shape[2])\n            keep[head] = 0\n"
+                "            return z * keep[:, None]",
             ),
             "the type it had",
         ),
