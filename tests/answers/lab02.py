@@ -7,14 +7,14 @@ NOTEBOOK = "02-activation-patching-ioi.ipynb"
 
 WRONG = {
     "ex1-stranger": {
-        "capital letters ignored": (('\\b", text)', '\\b", text, re.IGNORECASE)'), "Expected"),
+        "capital letters ignored": (('\\b", text)', '\\b", text, re.IGNORECASE)'), "Capital letters matter"),
         "spaces lost": (
             ('text = sample["clean"]', 'text = " ".join(sample["clean"].split())'),
             "Spaces and line breaks",
         ),
         "only names between spaces": (
             (r'rf"\b{re.escape(subject)}\b"', r'rf"(?<= ){re.escape(subject)}(?= )"'),
-            "stopped with IndexError",
+            "No second",
         ),
         "first mention instead of second": (("text))[1]", "text))[0]"), "first mention"),
         "last mention instead of second": (("text))[1]", "text))[-1]"), "more than twice"),
@@ -39,7 +39,7 @@ WRONG = {
                 'subject, indirect_object = sample["wrong_answer"].strip(), sample["answer"].strip()',
                 'subject, indirect_object = sample["wrong_answer"], sample["answer"].strip()',
             ),
-            "stopped with IndexError",
+            "No second",
         ),
         "parts of other words found": (
             (r'list(re.finditer(rf"\b{re.escape(subject)}\b", text))', "list(re.finditer(re.escape(subject), text))"),
@@ -90,13 +90,13 @@ WRONG = {
             ),
             "only if the stranger IS",
         ),
-        "names without accents only": (('\\b", text)', '\\b", text, re.ASCII)'), "stopped with IndexError"),
+        "names without accents only": (('\\b", text)', '\\b", text, re.ASCII)'), "have accents"),
         "names without a possessive only": (
             (
                 'list(re.finditer(rf"\\b{re.escape(subject)}\\b", text))',
                 'list(re.finditer(rf"\\b{re.escape(subject)}\\b(?!\')", text))',
             ),
-            "stopped with IndexError",
+            "followed by a comma or",
         ),
     },
     "ex2-normalised-effect": {
@@ -236,7 +236,7 @@ WRONG = {
                 "resid[:, position] = cache[name][:, position]",
                 "resid[position % len(resid)] = cache[name][position % len(resid)]",
             ),
-            "differs from the expected",
+            "`resid[:, position]`",
         ),
         "after the layer": (("hook_resid_pre", "hook_resid_post"), "after the layer"),
         "next layer": (('f"blocks.{layer}.', 'f"blocks.{min(layer + 1, 1)}.'), ""),
@@ -246,11 +246,14 @@ WRONG = {
             ("model.run_with_cache(source", "model.run_with_cache(base"),
             "must bring the answer back",
         ),
-        "base runs on the source prompts": (("model.run_with_hooks(base", "model.run_with_hooks(source"), ""),
+        "base runs on the source prompts": (
+            ("model.run_with_hooks(base", "model.run_with_hooks(source"),
+            "on the source's prompts",
+        ),
         "answers exchanged": (("pairs.answers, pairs.wrong_answers", "pairs.wrong_answers, pairs.answers"), ""),
         "only the first prompt": (
             ("resid[:, position] = cache[name][:, position]", "resid[0, position] = cache[name][0, position]"),
-            "differs from the expected",
+            "Only the first prompt is patched",
         ),
         "first prompt's activation for all": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position] = cache[name][:1, position]"),
@@ -294,7 +297,7 @@ WRONG = {
                 "    k, c = diff(model(pairs.corrupted)), diff(model(pairs.clean))\n"
                 "    return (diff(logits) - k) / (c - k)",
             ),
-            "",
+            "normalised effects",
         ),
         "first position's logits": (("compute_logit_diff(logits,", "compute_logit_diff(logits[:, :1],"), ""),
         "layers beyond the second": (('f"blocks.{layer}.', 'f"blocks.{min(layer, 1)}.'), "another layer"),
@@ -400,7 +403,7 @@ WRONG = {
         ),
         "first kept head only": (("if head not in heads", "if head not in heads[:1]"), "differs from the expected"),
         "last head forgotten": (("range(z.shape[2])", "range(z.shape[2] - 1)"), ""),
-        "only the first prompt": (("new[:, 1:, others]", "new[0, 1:, others]"), "differs from the expected"),
+        "only the first prompt": (("new[:, 1:, others]", "new[0, 1:, others]"), "Only the first prompt is changed"),
         "number of heads from the means' first axis": (("range(z.shape[2])", "range(len(means))"), ""),
         "nothing kept means nothing done": (
             ("new = z.clone()", "new = z.clone()\n    if not heads:\n        return new"),
@@ -418,7 +421,7 @@ WRONG = {
     "ex6-held-out-faithfulness": {
         "prompts where the model is wrong left out": (
             ("held_out = ~found_on", "held_out = ~found_on & (full > 0)"),
-            "",
+            "All held-out prompts count",
         ),
         "on the prompts used to find it": (
             ("held_out = ~found_on", "held_out = found_on"),
@@ -460,9 +463,9 @@ WRONG = {
         ),
         "first half taken as found": (
             ("held_out = ~found_on", "held_out = torch.arange(len(full)) >= len(full) // 2"),
-            "",
+            "need not be the first half",
         ),
-        "absolute value": (("return (circuit", "return abs(circuit"), "differs from the expected"),
+        "absolute value": (("return (circuit", "return abs(circuit"), "absolute value; a circuit"),
         "error if nothing was used before": (
             ("if not held_out.any():", "if held_out.all() or not held_out.any():"),
             "stopped with ValueError",
@@ -569,16 +572,9 @@ def permutation_p_value(effects, n_shuffles, seed):
                 "torch.randperm(len(row), generator=generator)",
                 "torch.randint(len(row), (len(row),), generator=generator)",
             ),
-            "",
-        ),
-        "first prompt only is shuffled": (("for row in effects])", "for row in effects[:1]] + list(effects[1:]))"), ""),
-        "with replacement": (
-            (
-                "torch.randperm(len(row), generator=generator)",
-                "torch.randint(len(row), (len(row),), generator=generator)",
-            ),
             "without replacement",
         ),
+        "first prompt only is shuffled": (("for row in effects])", "for row in effects[:1]] + list(effects[1:]))"), ""),
         "ties forgiven": ((">= observed", "> observed"), "count as well"),
     },
 }
