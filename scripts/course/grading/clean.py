@@ -5,7 +5,9 @@ the clean process (`scripts.course.grading.clean_process`) nothing runs but the 
 definitions and the lab's own test cell. The hidden tests run nowhere else, so no notebook can print them.
 """
 
+import ast
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,10 @@ from IPython.core.inputtransformer2 import TransformerManager
 from scripts.course.cells import Exercise, visible_part
 from scripts.course.grading.execute import SETUP_SECONDS, environment
 from scripts.course.grading.forks import Nursery
+
+_WATCHING = ("time", "capture", "prun")
+_CELL_MAGIC = re.compile(r"get_ipython\(\)\.run_cell_magic\('(\w+)', (?:'.*?'|\".*?\"), ('.*'|\".*\")\)")
+_LINE_MAGIC = re.compile(r"get_ipython\(\)\.run_line_magic\('time', ('.*'|\".*\")\)$", re.M)
 
 
 class Verdict(NamedTuple):
@@ -35,18 +41,18 @@ class SetupBroken(RuntimeError):
 
 
 def run(
-    setup: str, cells: list[tuple[str, bool]], exercises: list[Exercise], seconds: float, nursery: Nursery | None = None
+    setup: str, cells: list[tuple[str, str]], exercises: list[Exercise], seconds: float, nursery: Nursery | None = None
 ) -> dict[str, Verdict]:
     """Verdicts by exercise id.
 
-    setup: source of the set-up cell; cells: sources of the student's code cells in order, each with whether
-    it is an answer cell; seconds: limit for one exercise; nursery: where to fork the clean process, which is started
-    anew without one. Raises `SetupBroken`.
+    setup: source of the set-up cell; cells: sources of the student's code cells in order, each with the id of the
+    exercise that it answers ("" for any other cell); seconds: limit for one exercise; nursery: where to fork the clean
+    process, which is started anew without one. Raises `SetupBroken`.
     """
     job = {
         "setup": setup,
-        "cells": [(plain_python(source), answer_cell) for source, answer_cell in cells],
-        "exercises": [(e.id, plain_python(e.solution), visible_part(e.test), e.test) for e in exercises],
+        "cells": [(plain_python(source), answers) for source, answers in cells],
+        "exercises": [(e.id, visible_part(e.test), e.test) for e in exercises],
         "seconds": seconds,
     }
     limit = SETUP_SECONDS + 2 * seconds * (len(exercises) + 1)
@@ -85,8 +91,16 @@ def _in_a_new_process(job: dict, seconds: float, scratch: str) -> tuple[bytes, s
 
 
 def plain_python(source: str) -> str:
-    """A cell without IPython's own syntax. What a cell magic of another language holds becomes a comment."""
-    first, _, rest = source.partition("\n")
-    if first.startswith(("%%time", "%%capture")):
-        source = "\n" + rest
-    return TransformerManager().transform_cell(source)
+    """A cell as Python. What follows a magic that only watches code run (`%%time`, `%time`) is code like any other.
+
+    Other commands of IPython stay calls of `get_ipython`, which is not there in grading. A cell that IPython itself
+    can't take apart stays as it is: it costs its own points, not those of the others.
+    """
+    try:
+        source = TransformerManager().transform_cell(source)
+    except Exception:  # of its tokenizer, for instance at a form feed or a line separator (U+2028) in a comment
+        return source
+    cell_magic = _CELL_MAGIC.fullmatch(source.strip())
+    if cell_magic and cell_magic[1] in _WATCHING:
+        return plain_python(ast.literal_eval(cell_magic[2]))
+    return _LINE_MAGIC.sub(lambda found: ast.literal_eval(found[1]), source)

@@ -1,16 +1,15 @@
 """The clean process: judge each exercise of a submission by itself. Started by `scripts.course.grading.clean` only.
 
-From the student's cells only definitions run: imports, functions, classes and simple assignments. The process
-runs the set-up cell once and forks for every exercise. A test has a namespace of its own, which gets only the
-exercise's functions, and before every verdict it is checked that nothing which the verdict rests on was
-replaced.
+From the student's cells only definitions run (imports, functions, classes), and what the exercise's own functions
+rest on (`scripts.course.grading.statements`); outside answer cells only if it calls nothing. The process runs the
+set-up cell once and forks for every exercise. A test has a namespace of its own, which gets only the exercise's
+functions, and before every verdict it is checked that nothing which the verdict rests on was replaced.
 
 What this cannot catch: a function written against this very file, which looks for the expected values in the
 frames above it, or forges its process's answer. Here that is made harder than solving the exercise, not
 impossible.
 """
 
-import ast
 import builtins
 import copy
 import inspect
@@ -23,43 +22,13 @@ import sys
 import time
 from collections.abc import Callable
 
+from scripts.course.grading.definitions import Definitions, Notebook
+from scripts.course.grading.statements import names_tested
+
 MAX_HINT = 600  # characters; the text of an error may be the student's own
 ENDED = "ended its Python process"
-
-
-def definitions(source: str, answer_cell: bool) -> list[ast.stmt]:
-    """The statements of a cell that may run here. Raises SyntaxError.
-
-    Assignments count if they assign to names; outside answer cells only if they call nothing, since they
-    could load a model or change something.
-    """
-    kept = []
-    for statement in ast.parse(source).body:
-        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            kept.append(statement)
-        elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            names_only = all(
-                isinstance(node, (ast.Name, ast.Tuple, ast.List, ast.Store))
-                for target in targets
-                for node in ast.walk(target)
-            )
-            calls = any(isinstance(node, (ast.Call, ast.Await)) for node in ast.walk(statement.value))
-            if names_only and (answer_cell or not calls):
-                kept.append(statement)
-    return kept
-
-
-def defined_names(source: str) -> set[str]:
-    """Names that the top level of a cell defines; empty if it does not parse."""
-    try:
-        statements = definitions(source, answer_cell=True)
-    except SyntaxError:
-        return set()
-    names = {statement.name for statement in statements if hasattr(statement, "name")}
-    assignments = [statement for statement in statements if isinstance(statement, (ast.Assign, ast.AnnAssign))]
-    stored = (node for statement in assignments for node in ast.walk(statement) if isinstance(node, ast.Name))
-    return names | {node.id for node in stored if isinstance(node.ctx, ast.Store)}
+_THIS = sys.modules[__name__]
+_SEES = "A graded function sees only its arguments, the set-up's imports, and what the answer cells define"
 
 
 class _Tampered(BaseException):
@@ -91,8 +60,9 @@ def run_job(job: dict, results: int) -> bytes:
     else:
         os.dup2(1, 2)
         found = {}
-        for name, *exercise in job["exercises"]:
-            found[name] = _in_a_fork(job["seconds"], results, lambda: _judge(namespace, job["cells"], *exercise))
+        notebook = Notebook(job["cells"], namespace)
+        for exercise in job["exercises"]:
+            found[exercise[0]] = _in_a_fork(job["seconds"], results, lambda: _judge(namespace, notebook, *exercise))
     return json.dumps(found).encode()
 
 
@@ -131,51 +101,53 @@ def _in_a_fork(seconds: float, results: int, judge: Callable[[], dict]) -> dict:
     return {"passed": False, "hint": hint, "stopped": True}
 
 
-def _judge(setup: dict, cells: list, solution: str, visible_test: str, whole_test: str) -> dict:
+def _judge(setup: dict, notebook: Notebook, name: str, visible_test: str, whole_test: str) -> dict:
     changed = _watch(setup)
-    student = dict(setup)
-    failed = []  # code that defined nothing, and why
-    for source, answer_cell in cells:
-        failed += _define(source, answer_cell, student)
+    tests = (False, visible_test), (True, whole_test)  # each with whether the tests that students see have passed
+    student = Definitions(notebook, names_tested(whole_test) - setup.keys(), setup)
+    here, end = notebook.cells_until(name), len(notebook.sources)
+    # First what the test cell finds in the notebook, where no later cell has run yet.
+    student.run(0, here)
+    found = _tested(student, setup, tests, changed)
+    if found["passed"] or found.get("tampered") or not student.more_after(here):
+        return found
+    undefined = found["unwritten"] or student.missing
+    student.run(here, end)
+    later = _tested(student, setup, tests, changed)
+    return later if later["passed"] or later.get("tampered") or undefined else found
+
+
+def _tested(student: Definitions, setup: dict, tests: tuple, changed: Callable[[], str]) -> dict:
     if changed():
         return {"passed": False, "tampered": changed()}
-    own = defined_names(solution)
+    functions = {name: student.names[name] for name in student.own if name in student.names}
     guarded = _guard(setup, changed)
-    for seen, source in ((False, visible_test), (True, whole_test)):  # seen: the tests that students see have passed
-        namespace = {**setup, **guarded, **{name: student[name] for name in own if name in student}}
+    for seen, source in tests:
+        namespace = {**setup, **guarded, **functions}
         try:
             exec(compile(source, "<test>", "exec"), namespace)
         except _Tampered as found:
             return {"passed": False, "visible": seen, "tampered": str(found)}
         except BaseException as error:
-            hint = _hint(error, sorted(own - student.keys()), failed)
+            hint = _hint(error, student)
             return {"passed": False, "visible": seen, "hint": hint, "unwritten": _is_stub(error), "tampered": changed()}
     return {"passed": not changed(), "visible": True, "tampered": changed()}
 
 
-def _define(source: str, answer_cell: bool, namespace: dict) -> list[tuple[str, str]]:
-    try:
-        statements = definitions(source, answer_cell)
-    except SyntaxError as error:
-        return [(source, f"SyntaxError: {error.msg} (line {error.lineno} of its cell)")]
-    failed = []
-    for statement in statements:
-        try:
-            exec(compile(ast.Module([statement], []), "<notebook>", "exec"), namespace)
-        except BaseException as error:
-            failed.append((ast.unparse(statement), f"{type(error).__name__}: {error}"))
-    return failed
-
-
-def _hint(error: BaseException, missing: list[str], failed: list[tuple[str, str]]) -> str:
-    if missing:
-        reasons = [message for source, message in failed if missing[0] in source]
-        reasons.append("is its cell deleted, or the function renamed?")
-        text = f"`{missing[0]}` is not defined: {reasons[0]}"
+def _hint(error: BaseException, student: Definitions) -> str:
+    if student.missing:
+        name = student.missing[0]
+        why = student.why_missing(name) or "is its cell deleted, or the function renamed?"
+        text = f"`{name}` is not defined: {why}"
     else:
         text = str(error) if type(error).__name__ == "CheckFailed" else f"{type(error).__name__}: {error}"
-        if any(isinstance(cause, NameError) for cause in (error, error.__cause__, error.__context__)):
-            text += " (A graded function sees only its arguments, the set-up's imports and your other functions.)"
+        stopped = error if type(error).__name__ != "CheckFailed" else error.__cause__  # of the student's code
+        why = student.what_failed()
+        if type(stopped) is NameError:
+            why = (stopped.name and student.why_missing(stopped.name)) or why or _SEES
+        elif stopped is not None and not isinstance(stopped, NotImplementedError):
+            why = why or student.what_was_left_out()
+        text += f" ({why}.)" if why else ""
     return text if len(text) <= MAX_HINT else text[:MAX_HINT] + "…"
 
 
@@ -190,7 +162,7 @@ def _watch(setup: dict):
 
     from scripts.course import checks
 
-    modules = [checks, builtins, copy, json, os, torch, nn.functional, sys.modules[__name__]]
+    modules = [checks, builtins, copy, json, os, torch, nn.functional, _THIS]
     modules += [value for value in setup.values() if inspect.ismodule(value)]
     before = [(module, dict(vars(module))) for module in {id(m): m for m in modules}.values()]
     functions = [value for value in vars(checks).values() if inspect.isfunction(value)]
@@ -280,7 +252,7 @@ def _plain(value, tensors: tuple, who: str) -> None:
 
 
 def _belongs_to_a_library(kind: type) -> bool:
-    return getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
+    return kind.__module__ != "__main__" and getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
 
 
 if __name__ == "__main__":

@@ -102,10 +102,10 @@ def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNo
     return notebook, notes
 
 
-def student_code(notebook: NotebookNode) -> list[tuple[str, bool]]:
-    """The code that a student wrote, in order, each with whether it is an answer cell."""
+def student_code(notebook: NotebookNode) -> list[tuple[str, str]]:
+    """The code that a student wrote, in order, each with the id of the exercise that it answers, "" for other cells."""
     return [
-        (cell.source, is_answer(cell))
+        (cell.source, grade_id(cell) if is_answer(cell) else "")
         for cell in notebook.cells
         if cell.cell_type == "code" and not is_test(cell) and (is_answer(cell) or not grading(cell))
     ]
