@@ -56,11 +56,12 @@ SECONDS = {
     "01-transformerlens-setup": 21,
     "test_run_labs": 18,
     "test_extension_stheno": 18,
-    "test_check": 16,
+    "test_check": 23,
     "test_reference": 12,
     "test_shipped_toy_saes": 10,
     "test_setup": 10,
 }
+OUTPUT_SECONDS = 60  # until a cell that ended has shown its outputs; nbval's 5 are too few on a busy machine
 QUICK = 10  # a file that takes longer is left out of `make test-quick`
 MEMORY_OF_A_WORKER = 5e9  # bytes: its own models, and one kernel with the embedded model
 
@@ -131,6 +132,7 @@ def pytest_itemcollected(item):
             return compare(take_rounding_for_equal(got, expected, item.sanitize), expected, skip_compare)
 
         item.compare_outputs = compare_but_for_rounding
+        item.output_timeout = OUTPUT_SECONDS
 
 
 def play_back(collector) -> None:

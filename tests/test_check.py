@@ -1,10 +1,16 @@
 """`make check`: what a student is told about a notebook, exercise by exercise."""
 
+import re
+
+import nbformat
 import pytest
 
 from scripts.course import release
-from scripts.course.cells import grade_id, grading, read_notebook, written_of
+from scripts.course.cells import exercises_of, grade_id, grading, read_notebook, setup_of, written_of
 from scripts.course.check import main
+from scripts.course.checking import taken_names
+from scripts.course.grading.statements import names_set, names_tested
+from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, RIGHT1, RIGHT2, WRONG1, cell_of, filled
 
@@ -33,7 +39,9 @@ def check(tmp_path, capsys):
 
 
 def test_right_answers_pass_and_the_limits_of_the_check_are_told(check, released):
-    status, said = check(filled(released))
+    notebook = filled(released, ex2=HARD_CODED2 + " + no_such_name")
+    cell_of(notebook, "end").source = RIGHT2  # a later cell may hold the answer, as long as the exercise fails without
+    status, said = check(notebook)
     assert status == 0
     assert said.count("  passed") == 2 and "2 of 2 exercises" in said
     assert "hidden tests" in said and "graded by a person" in said
@@ -66,9 +74,15 @@ def test_errors_are_shown_and_an_answer_that_leans_on_the_notebook_is_told_befor
 
 
 def test_a_killed_kernel_is_named_and_exercises_are_judged_all_the_same(check, released):
-    status, said = check(filled(released, ex2=HARD_CODED2, first="import os; os._exit(1)"))
+    """By what ran now: below the cell that ended the kernel, nothing takes the place of what an earlier run left."""
+    notebook = filled(released, ex2=HARD_CODED2, first="import os; os._exit(1)")
+    old = nbformat.v4.new_output("error", ename="CheckFailed", evalue="an old hint", traceback=["an old hint"])
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[old], execution_count=7)
+    status, said = check(notebook)
     assert "Cell 3 ended its Python process: the cells after it did not run." in said
-    assert said.count("  passed") == 2
+    assert said.count("  passed") == 2 and "old hint" not in said and "stopped" not in said
 
 
 @pytest.mark.parametrize(
@@ -102,3 +116,58 @@ def test_a_notebook_without_points_says_that_it_is_not_graded(check, released):
     status, said = check(notebook)
     assert status == 0
     assert "2 of 2 exercises pass their tests. This notebook is not graded." in said and "hidden" not in said
+
+
+def test_names_that_the_checks_use_and_failing_tries_cost_nothing_and_are_named(check, released):
+    mine = f"{RIGHT2}\nexpect_close = expect = None\nlast_true(no_such_name)"
+    status, said = check(filled(released, ex1=WRONG1 + "\nno_such_name", ex2=mine, first="answer = 3"))
+    assert status == 1 and "Exercise 1: means\n  This is the mean of each column" in said
+    assert "Exercise 2: positions\n  passed" in said and "1 of 2 exercises" in said
+    assert "Cell 3 gives `answer` another meaning, and the checks use that name: rename yours." in said
+    assert "Cell 9 gives `expect_close` another meaning" in said and "gives `torch`" not in said
+    assert "test-ex2-last-true stopped in the notebook with TypeError" in said
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "solutions").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_checks_use_the_set_up_and_what_their_exercise_defines_and_no_lab_takes_their_names(path):
+    notebook = read_notebook(path)
+    assert taken_names(notebook) == []
+    for exercise in exercises_of(notebook):
+        tested = names_tested(exercise.test) - names_set(setup_of(notebook))
+        assert tested and tested <= names_set(exercise.solution), exercise.id
+
+
+# Commands that would change nothing if they did run
+INSTALLS = {
+    "%pip install --dry-run --no-index nothing": "pip install --dry-run --no-index nothing",
+    "!pip install --dry-run --no-index nothing": "pip install --dry-run --no-index nothing",
+    "%%bash\npip3 uninstall --no-such-option 'a b'": "pip3 uninstall --no-such-option a b",
+    "%%sh\nsudo apt-get install --no-such-option": "sudo apt-get install --no-such-option",
+    "%uv pip install --dry-run --offline nothing": "uv pip install --dry-run --offline nothing",
+    "!uv add --no-such-option": "uv add --no-such-option",
+    "!conda install --no-such-option": "conda install --no-such-option",
+    "get_ipython().system('mamba update --no-such-option')": "mamba update --no-such-option",
+    "import os\nos.system('pip install --no-such-option')": "pip install --no-such-option",
+    "import subprocess, sys\n"
+    "subprocess.run([sys.executable, '-m', 'pip', 'install', '--no-such-option'], check=True)": (
+        "pip install --no-such-option"
+    ),
+    "!{sys.executable} -I -m pip install --no-such-option": "pip install --no-such-option",
+    "import pip._internal.cli.main\npip._internal.cli.main.main(['install', '--no-such-option'])": (
+        "pip install --no-such-option"
+    ),
+    "!{os.path.dirname(sys.executable)}/pip install --no-such-option": "pip install --no-such-option",
+    "!{sys.executable} -m ensurepip --no-such-option install": "ensurepip --no-such-option install",
+    "!pip --version": None,  # changes nothing
+}
+
+
+def test_commands_for_installers_do_nothing_and_are_named(check, released):
+    notebook = filled(released)
+    for source in reversed(INSTALLS):
+        notebook.cells.insert(2, nbformat.v4.new_code_cell(source))
+    notebook.cells.insert(2 + len(INSTALLS), nbformat.v4.new_code_cell("assert False, os.environ['PATH']"))
+    status, said = check(notebook)
+    asked = dict(re.findall(r"Cell (\d+) asked for `(.*)`, which runs neither here nor in grading", said))
+    assert asked == {str(n): command for n, command in enumerate(INSTALLS.values(), start=3) if command}
+    assert status == 0 and re.findall(r"Cell (\d+) stopped with", said) == [str(3 + len(INSTALLS))], said

@@ -61,6 +61,8 @@ import subprocess, sys
 command = [sys.executable, "-c", "import time; time.sleep(300)", "{LEFT_BEHIND}"]
 _ = subprocess.Popen(command, env={{}}, start_new_session=True)
 """
+# pip asks another process only the first time that it is called
+INSTALLS = "!pip install --no-such-option\nimport pip\nfor _ in range(2):\n    pip.main(['remove', '--no-such-option'])"
 # Wrong answers with tampering on top, graded like everybody else's.
 HOSTILE = {"hostile": DROPS_ASSERTS, "hostile-showtraceback": NO_TRACEBACKS, "hostile-fake-result": PRINTS_TEN}
 # More of them, against the canaries alone: a cell that comes before the tests.
@@ -252,6 +254,7 @@ def submissions(released):
     yield "memory", filled(released, first="hog = []\nwhile True:\n    hog.append(torch.empty(25_000_000))")
     yield "flood", filled(released, first="print('x' * 100_000_000)")
     yield "leaves", filled(released, first=LEAVES_A_PROCESS)
+    yield "installs", filled(released, first=INSTALLS)
     yield "killed", filled(released, first="import os\nos.kill(os.getpid(), 9)")
     yield "no-metadata", no_metadata(released)
     yield (
@@ -369,6 +372,12 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
             (0, 0),
         ),
         ("leaves", "^ok$", (10, 20)),
+        (
+            "installs",
+            "^cell 3 asked for `pip install --no-such-option`, which was not run; "
+            "cell 3 asked for `pip remove --no-such-option`, which was not run$",
+            (10, 20),
+        ),
     ],
 )
 def test_what_is_broken_is_named_and_costs_only_its_own_points(graded, student, said, scored):
@@ -467,7 +476,7 @@ def judged():
     together = [name for name in groups if name not in alone]
     verdicts = {}
     for names in (together, *([name] for name in alone)):
-        cells = [(named(groups[name], number), True) for number, name in enumerate(names)]
+        cells = [(named(groups[name], number), name) for number, name in enumerate(names)]
         exercises = [
             Exercise(name, name, 10, named(tiny_lab.EX1, number), named(tiny_lab.TEST1, number))
             for number, name in enumerate(names)

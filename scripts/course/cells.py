@@ -151,6 +151,13 @@ def heading(cell: NotebookNode) -> str:
     return found[-1] if found else ""
 
 
+def clear_outputs(notebook: NotebookNode) -> None:
+    """Take out what an earlier run left, so that what stands there after the next one comes from that one."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+
+
 def visible_part(test: str) -> str:
     """A test cell as students see it: without the lines between BEGIN HIDDEN TESTS and END HIDDEN TESTS."""
     return "\n".join(line for line, hidden in _lines(test) if not hidden)

@@ -2,8 +2,8 @@
 
     python -m scripts.course.check LAB        (LAB is the beginning of a file name in notebooks/, such as 01)
 
-Runs the whole notebook and every exercise's visible tests, and says for each exercise whether it passes or
-what to look at. A wrong answer affects its own exercise only. Exit status 0 if all visible tests pass.
+Runs the whole notebook, and every exercise's visible tests by themselves, as in grading; says for each exercise whether
+it passes or what to look at. A wrong answer affects its own exercise only. Exit status 0 if all visible tests pass.
 """
 
 import argparse
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check your notebook of one lab.")
     parser.add_argument("lab", nargs="?", default="", help="the beginning of its file name, such as 01")
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of the notebooks")
-    parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default 120)")
+    parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default: %(default)s)")
     options = parser.parse_args(arguments)
     paths = sorted(options.notebooks.glob("*.ipynb"))
     chosen = [path for path in paths if options.lab and path.name.startswith(options.lab)]

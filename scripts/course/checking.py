@@ -22,6 +22,7 @@ from scripts.course.cells import (
 from scripts.course.grading import clean
 from scripts.course.grading.clean_process import ENDED
 from scripts.course.grading.execute import error_of, execute
+from scripts.course.grading.statements import names_set, names_tested
 from scripts.course.grading.submission import student_code
 
 
@@ -35,7 +36,7 @@ def check(path: Path, seconds: float) -> int:
         notebook = read_notebook(path)
         exercises = whole(notebook)
         print(f"Checking {path.name}: {len(exercises)} exercises. The whole notebook runs once.", flush=True)
-        incidents = run(notebook, seconds)
+        incidents, installs = run(notebook, seconds)
         found = clean.run(setup_of(notebook), student_code(notebook), exercises, seconds)
     except (NothingToCheck, UnreadableNotebook) as error:
         print(error)
@@ -50,6 +51,12 @@ def check(path: Path, seconds: float) -> int:
         passed += not hint
         print(f"\n{exercise.title}\n  {hint or 'passed'}")
     print()
+    for line in only_in_the_notebook(notebook, exercises, found):
+        print(line)
+    for index, command in installs:
+        print(
+            f"Cell {index + 1} asked for `{command}`, which runs neither here nor in grading: use the labs' packages."
+        )
     for index, incident in incidents.items():
         print(f"Cell {index + 1} {incident}" + (": the cells after it did not run." if incident == ENDED else "."))
     for number, message in other_errors(notebook):
@@ -84,8 +91,12 @@ def whole(notebook: NotebookNode) -> list[Exercise]:
         raise NothingToCheck(f"The notebook's graded cells are damaged: {error}. {restore}") from error
 
 
-def run(notebook: NotebookNode, seconds: float) -> dict[int, str]:
-    """Execute the notebook, showing where it is. Returns what went wrong beyond ordinary errors, by cell."""
+def run(notebook: NotebookNode, seconds: float) -> tuple[dict[int, str], list[tuple[int, str]]]:
+    """Execute the notebook, showing where it is.
+
+    Returns what went wrong beyond ordinary errors, by cell index, and the commands for installers that did nothing.
+    """
+    installs = []
     of = len(notebook.cells)
 
     def show(index: int) -> None:
@@ -96,26 +107,61 @@ def run(notebook: NotebookNode, seconds: float) -> dict[int, str]:
             print(f"  cell {index + 1} of {of}: {name}", flush=True)
 
     try:
-        return execute(notebook, seconds, show=show)
+        incidents = execute(notebook, seconds, show=show, installs=lambda *asked: installs.append(asked))
+        return incidents, list(dict.fromkeys(installs))
     finally:
         if sys.stdout.isatty():
             print("\r" + " " * 70, end="\r")
 
 
 def judge(exercise: Exercise, notebook: NotebookNode, incidents: dict[int, str], alone: clean.Verdict) -> str:
-    """What to look at in an exercise, or "" if it passes, in the notebook and by itself."""
+    """What to look at in an exercise, or "" if it passes by itself, as in grading."""
     index, test = next((i, cell) for i, cell in enumerate(notebook.cells) if grade_id(cell) == f"test-{exercise.id}")
-    answer = next(cell for cell in notebook.cells if grade_id(cell) == exercise.id)
+    written, tested = error_of(next(cell for cell in notebook.cells if grade_id(cell) == exercise.id)), error_of(test)
+    if alone.passed:
+        return ""
     if alone.unwritten:
         return "not written yet"
-    error = error_of(answer) or error_of(test)
     if index in incidents:
         return f"its test cell {incidents[index]}"
-    if error:
-        return error.evalue if error.ename == "CheckFailed" else f"{error.ename}: {error.evalue}"
-    if not alone.passed and test.execution_count is not None:
+    if test.execution_count is not None and tested is None:
         return f"it passes in the notebook, but not by itself, as in grading: {alone.hint or alone.tampered}"
-    return alone.hint
+    if tested and tested.ename == "CheckFailed":
+        return tested.evalue
+    if written and written.ename in ("SyntaxError", "IndentationError", "TabError"):
+        return f"{written.ename}: {written.evalue}"
+    return alone.hint or alone.tampered
+
+
+def only_in_the_notebook(
+    notebook: NotebookNode, exercises: list[Exercise], found: dict[str, clean.Verdict]
+) -> list[str]:
+    """What keeps the notebook's checks from saying what counts, in sentences."""
+    said = [
+        f"Cell {number} gives `{name}` another meaning, and the checks use that name: rename yours."
+        for number, name in taken_names(notebook)
+    ]
+    for exercise in exercises:
+        test = next(cell for cell in notebook.cells if grade_id(cell) == f"test-{exercise.id}")
+        error = error_of(test)
+        if error and found[exercise.id].passed:
+            said.append(
+                f"{grade_id(test)} stopped in the notebook with {error.ename}: {error.evalue[:200]}. "
+                "What counts is that the answer passes by itself."
+            )
+    return said
+
+
+def taken_names(notebook: NotebookNode) -> list[tuple[int, str]]:
+    """Names of the set-up cell that checks use and that a student's cell sets too, with the number of that cell."""
+    used = {name for cell in notebook.cells if is_test(cell) for name in names_tested(cell.source)}
+    used &= names_set(setup_of(notebook))
+    return [
+        (number, name)
+        for number, cell in enumerate(notebook.cells, start=1)
+        if cell.cell_type == "code" and not is_test(cell) and grade_id(cell) != "setup"
+        for name in sorted(used & names_set(clean.plain_python(cell.source), imports=False))
+    ]
 
 
 def other_errors(notebook: NotebookNode) -> list[tuple[int, str]]:

@@ -9,11 +9,14 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from scripts.course.cells import clear_outputs
 from scripts.course.pages import html_page
 from scripts.interp.base.errors import in_short
 from scripts.interp.base.files import write_atomically
 
 CELL_TIMEOUT = 600  # seconds
+START_TIMEOUT = 300  # seconds until a kernel answers
+OUTPUT_TIMEOUT = 60  # seconds until a cell that ended has shown its outputs; nbclient's 4 are few on a busy machine
 KEPT_OUTPUTS = {"text/plain"}  # what a committed notebook keeps: a figure would add megabytes and never compares equal
 
 
@@ -58,7 +61,8 @@ class LabRun:
         self.state = f"{result}   {'FAILED' if self.failure else 'ok'}"
 
     def _execute(self, notebook: nbformat.NotebookNode) -> str:
-        """Run the cells; their outputs land in the notebook. Returns what failed, or ""."""
+        """Run the cells; their outputs land in the notebook, in place of those it held. Returns what failed, or ""."""
+        clear_outputs(notebook)
         index = 0
 
         def show(cell, cell_index, **_):
@@ -77,6 +81,9 @@ class LabRun:
             store_widget_state=False,  # a page would load the widgets from a CDN
             extra_arguments=["--IPKernelApp.log_level=40"],  # no warning about unencrypted loopback connections
             on_cell_execute=show,
+            startup_timeout=START_TIMEOUT,
+            iopub_timeout=OUTPUT_TIMEOUT,
+            raise_on_iopub_timeout=True,  # rather than a notebook that lacks outputs
         )
         self.state = f"cell 1 of {len(notebook.cells)}"
         try:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,8 +11,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from scripts.course.cells import grade_id
+from scripts.course.cells import clear_outputs, grade_id
 from scripts.course.grading.clean_process import ENDED
+from scripts.course.grading.installers import asked, kept_out
 
 # A cell that writes more is interrupted. A figure that carries plotly.js has 5 MB; nobody reads 1 MB of text.
 MAX_TEXT, MAX_SHOWN = 1_000_000, 20_000_000
@@ -22,12 +22,15 @@ SETUP_SECONDS = 300  # the set-up cell is ours, and its imports take long on a b
 
 
 def environment(scratch: str) -> dict[str, str]:
-    """Environment of a process that runs students' code: our Python first, one thread, no start-up files."""
+    """Environment of a process that runs students' code: our Python first, one thread, no start-up files.
+
+    scratch: a folder for what the process writes; stand-ins for installers are put there
+    """
     # Where PYTEST_CURRENT_TEST is set, ipykernel shows what child processes print in another way than in a class.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     return {
         **inherited,
-        "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", ""),
+        **kept_out(scratch),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -43,14 +46,18 @@ def execute(
     cell_seconds: float,
     total_seconds: float = float("inf"),
     show: Callable[[int], None] = lambda index: None,
+    installs: Callable[[int, str], None] = lambda index, command: None,
 ) -> dict[int, str]:
     """Run the cells in order; an error in one does not stop the others. Outputs land in the notebook.
 
-    cell_seconds: limit for each cell but the set-up cell; total_seconds: limit for all of them. Returns what
-    went wrong beyond ordinary errors, as sentences without a subject, by cell index. After a cell that ended
-    the kernel the remaining ones stay without outputs and execution count.
+    cell_seconds: limit for each cell but the set-up cell; total_seconds: limit for all of them; show: told of each cell
+    before it runs; installs: told of each command that a cell gave an installer, which did nothing. Returns what
+    went wrong beyond ordinary errors, as sentences without a subject, by cell index. What the notebook held of an
+    earlier run goes first: after a cell that ended the kernel the others stay without outputs and execution count.
     """
+    clear_outputs(notebook)
     incidents: dict[int, str] = {}
+    told = 0
     deadline = time.monotonic() + total_seconds
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         client = _Client(notebook)
@@ -71,6 +78,9 @@ def execute(
                     dead = True
                     client.incident = f"took longer than {client.seconds:g} s and could not be interrupted"
                 _shorten(cell)
+                for command in asked(scratch)[told:]:
+                    installs(index, command)
+                    told += 1
                 incident = client.incident or _out_of_memory(cell)
                 if incident:
                     incidents[index] = incident
@@ -89,6 +99,7 @@ class _Client(NotebookClient):
             kernel_name="python3",
             allow_errors=True,
             interrupt_on_timeout=True,
+            startup_timeout=SETUP_SECONDS,
             shutdown_kernel="immediate",
             error_on_timeout={"ename": "CellTimeoutError", "evalue": "", "traceback": []},
             # an interrupted cell that is not idle after this many seconds ignores interrupts

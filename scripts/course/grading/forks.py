@@ -158,6 +158,7 @@ def _reap() -> None:
 def _be_kernel(connection_file: str) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
+    sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # as where a kernel is started anew
     sys.argv = ["ipykernel_launcher", "-f", connection_file]
     IPKernelApp.launch_instance(sys.argv[1:], parent_handle=os.getppid())  # it ends with the nursery
     os._exit(0)

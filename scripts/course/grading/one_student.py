@@ -81,8 +81,14 @@ def grade(job: Job, lab: str, nursery: Nursery) -> dict:
 
     def run_and_judge(ran: NotebookNode, resources: dict):
         instrumented = Instrumented(ran)
-        incidents = execute(instrumented.notebook, job.cell_seconds, job.lab_seconds)
+        installs = []
+
+        def asked(index: int, command: str) -> None:
+            installs.append(f"{name_of(ran, instrumented, index)} asked for `{command}`, which was not run")
+
+        incidents = execute(instrumented.notebook, job.cell_seconds, job.lab_seconds, installs=asked)
         judged["notes"], judged["tampering"] = judge(ran, instrumented, incidents, verdicts)
+        judged["notes"] += dict.fromkeys(installs)
         return ran, resources
 
     write_atomically(course / "submitted" / job.student_id / lab / f"{lab}.ipynb", nbformat.writes(notebook))
@@ -96,6 +102,14 @@ def grade(job: Job, lab: str, nursery: Nursery) -> dict:
     return {"status": "; ".join(notes + repairs + judged["notes"]) or "ok", "hints": hints, "graded": True}
 
 
+def name_of(ran: NotebookNode, instrumented: Instrumented, index: int) -> str:
+    """What to call a cell of the executed notebook."""
+    origin = instrumented.origin[index]
+    if origin is None:
+        return "a check"
+    return grade_id(ran.cells[origin]).removeprefix("test-") or f"cell {origin + 1}"
+
+
 def judge(
     ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, str], verdicts: dict
 ) -> tuple[list[str], bool]:
@@ -106,10 +120,7 @@ def judge(
     """
     notes = []
     for index, incident in incidents.items():
-        origin = instrumented.origin[index]
-        name = (
-            "a check" if origin is None else grade_id(ran.cells[origin]).removeprefix("test-") or f"cell {origin + 1}"
-        )
+        name = name_of(ran, instrumented, index)
         notes.append(f"{name} {incident}" + (", later cells did not run" if incident == ENDED else ""))
     for name, verdict in verdicts.items():
         if verdict.stopped and not any(note.startswith(f"{name} ") for note in notes):
