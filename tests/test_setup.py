@@ -1,5 +1,7 @@
 """Set-up, doctor and JupyterLab, as a person meets them; and that the pins and the lock agree."""
 
+import ast
+import json
 import os
 import re
 import shutil
@@ -87,6 +89,41 @@ def test_every_direct_pin_stands_in_the_lock():
     for pin in pins:
         name, version = re.match(r"([\w.-]+)==([\w.]+)", pin).groups()
         assert re.search(rf"^{re.escape(name)}=={re.escape(version)}( |$)", lock, re.M), f"{pin} is not in the lock"
+        # a package with several versions has a pin for each of them
+        versions = re.findall(rf"^{re.escape(name)}==([\w.]+)", lock, re.M)
+        assert len(versions) == sum(other.startswith(f"{name}==") for other in pins), f"{name} {versions}"
+
+
+# What is imported under another name than it is installed under
+INSTALLED_AS = {"IPython": "ipython"}
+OURS = {"scripts", "tests", "setup_environment", "fixtures_gpt2", "conftest"}
+
+
+def imported_packages() -> dict[str, str]:
+    """Every package that our code and the labs import, standard library aside, and a file that does."""
+    found = {}
+    files = [*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "conftest.py"]
+    sources = [(path, path.read_text(encoding="utf-8")) for path in files]
+    for path in (ROOT / "solutions").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources += [(path, "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    for path, source in sources:
+        for node in ast.walk(ast.parse(source)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            found.update({name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names})
+    return {name: path for name, path in found.items() if name not in sys.stdlib_module_names | OURS}
+
+
+def test_everything_that_is_imported_is_a_direct_requirement():
+    pinned = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.M)
+    imported = imported_packages()
+    assert {"torch", "numpy", "IPython", "nbgrader"} <= imported.keys()
+    missing = {
+        name: path for name, path in imported.items() if INSTALLED_AS.get(name, name.replace("_", "-")) not in pinned
+    }
+    assert not missing, "pin them in requirements.txt with the versions of requirements.lock"
 
 
 def test_doctor_finds_this_environment_in_order():
