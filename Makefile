@@ -46,7 +46,7 @@ report: setup  ## renew the CSV and pages after grading by hand: make report OUT
 stability: model  ## run the notebook tests again, twice and with one thread; no output may differ
 	@for threads in 2 2 1; do OMP_NUM_THREADS=$$threads $(PYTHON) -m pytest solutions --own-kernels -n 0 || exit 1; done
 
-lock-check: setup  ## check that the pinned set resolves, on DGX Spark (aarch64) too; needs the network
+lock-check: setup  ## check that the pinned set resolves on DGX Spark (aarch64); needs the network
 	@$(PYTHON) -m scripts.check_requirements
 
 doctor:  ## say what is installed, what is missing and what to do

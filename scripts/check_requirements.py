@@ -1,4 +1,4 @@
-"""Check the pinned set: the lock is up to date, and it resolves for CPython 3.12 on aarch64 without torch.
+"""Check that the pinned set, with the pins of the lock, resolves for CPython 3.12 on aarch64 without torch.
 
 DGX Spark's container brings its own torch for aarch64, so there everything but torch must install.
 

@@ -1,6 +1,6 @@
 """Grade a class.
 
-    python -m scripts.course.grade SUBMISSIONS OUT [--jobs 2] [--timeout 60] [--lab-timeout 900] [--memory 6]
+    python -m scripts.course.grade SUBMISSIONS OUT [--jobs 2] [--timeout 120] [--lab-timeout 900] [--memory 6]
 
 SUBMISSIONS/<student>/<notebook>.ipynb goes in. OUT gets grades.csv, feedback/<student>/<lab>.html, and
 course/, an nbgrader course whose grade book knows every point: start JupyterLab there and open its Formgrader
@@ -43,10 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("submissions", type=Path, help="a folder with <student>/<notebook>.ipynb")
     parser.add_argument("out", type=Path, help="the folder for the report and the feedback")
     parser.add_argument("--solutions", type=Path, default=ROOT / "solutions", help="the solved labs")
-    parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default 2)")
-    parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default 120)")
-    parser.add_argument("--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default 900)")
-    parser.add_argument("--memory", type=float, default=6, help="GB of memory for each kernel (default 6)")
+    parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default: %(default)s)")
+    parser.add_argument(
+        "--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default: %(default)s)"
+    )
+    parser.add_argument("--memory", type=float, default=6, help="GB of memory for each kernel (default: %(default)s)")
     options = parser.parse_args(arguments)
     if not options.submissions.is_dir():
         print(f"There is no folder {options.submissions}; give one that holds <student>/<notebook>.ipynb.")
