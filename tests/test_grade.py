@@ -61,8 +61,14 @@ import subprocess, sys
 command = [sys.executable, "-c", "import time; time.sleep(300)", "{LEFT_BEHIND}"]
 _ = subprocess.Popen(command, env={{}}, start_new_session=True)
 """
-# pip asks another process only the first time that it is called
-INSTALLS = "!pip install --no-such-option\nimport pip\nfor _ in range(2):\n    pip.main(['remove', '--no-such-option'])"
+# pip asks another process only the first time that it is called; and a student's own names are no tampering
+INSTALLS = """
+answer = expect = 3
+!pip install --no-such-option
+import pip
+for _ in range(2):
+    pip.main(["remove", "--no-such-option"])
+"""
 # Wrong answers with tampering on top, graded like everybody else's.
 HOSTILE = {"hostile": DROPS_ASSERTS, "hostile-showtraceback": NO_TRACEBACKS, "hostile-fake-result": PRINTS_TEN}
 # More of them, against the canaries alone: a cell that comes before the tests.

@@ -55,7 +55,7 @@ class Definitions:
         self._features = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
     def run(self, first: int, end: int) -> None:
-        """Run what is needed of the cells `first` to `end - 1`, and all functions, classes and imports.
+        """Run what is needed of the cells `first` to `end - 1`, and all imports, functions, classes and plain values.
 
         An error in one statement does not stop the next.
         """
