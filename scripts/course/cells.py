@@ -13,6 +13,8 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
+from scripts.course.reading import mended, text_of, what_is_wrong
+
 STUB = 'raise NotImplementedError("replace this line by your answer")'
 TEXT_STUB = "*Your answer here.*"
 MAX_NOTEBOOK_BYTES = 200_000_000
@@ -43,14 +45,16 @@ class Written(NamedTuple):
 
 def read_notebook(path: Path) -> NotebookNode:
     """Read a notebook of any origin. Raises `UnreadableNotebook`, or `FileNotFoundError`."""
+    called = mended(path.name)  # messages are written to files
     if path.stat().st_size > MAX_NOTEBOOK_BYTES:
         raise UnreadableNotebook(
-            f"{path.name} is larger than {MAX_NOTEBOOK_BYTES // 10**6} MB: clear its outputs and save it."
+            f"{called} is larger than {MAX_NOTEBOOK_BYTES // 10**6} MB: clear its outputs and save it."
         )
+    data = path.read_bytes()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about cell ids, which no student knows of
-            notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+            notebook = nbformat.from_dict(mended(nbformat.reads(text_of(data), as_version=4)))
         well_formed = all(
             isinstance(cell.source, str)
             and isinstance(cell.metadata, dict)
@@ -58,13 +62,10 @@ def read_notebook(path: Path) -> NotebookNode:
             for cell in notebook.cells
         )
     except Exception as error:  # nbformat lets many kinds of errors through: the file may hold anything
-        reason = str(error).strip().partition("\n")[0][:80] or type(error).__name__
-        raise UnreadableNotebook(
-            f"{path.name} is not a valid notebook ({reason}): open it in JupyterLab and save it again."
-        ) from error
+        raise UnreadableNotebook(f"{called} is not a valid notebook {what_is_wrong(data, error)}") from error
     if not well_formed:
         raise UnreadableNotebook(
-            f"{path.name} is not a valid notebook (a cell is malformed): save it again in JupyterLab."
+            f"{called} is not a valid notebook (a cell is malformed): copy the answers into a fresh copy of the lab."
         )
     return notebook
 

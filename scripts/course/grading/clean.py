@@ -19,6 +19,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from scripts.course.cells import Exercise, visible_part
 from scripts.course.grading.execute import SETUP_SECONDS, environment
 from scripts.course.grading.forks import Nursery
+from scripts.course.reading import mended
 
 _WATCHING = ("time", "capture", "prun")
 _CELL_MAGIC = re.compile(r"get_ipython\(\)\.run_cell_magic\('(\w+)', (?:'.*?'|\".*?\"), ('.*'|\".*\")\)")
@@ -62,7 +63,7 @@ def run(
         else:
             output, reason = nursery.judged(job, limit, scratch, environment(scratch)), "it ended without a word"
     try:
-        found = json.loads(output)
+        found = mended(json.loads(output))  # the text of an error may hold anything
     except ValueError:
         raise SetupBroken(f"the process that runs the tests stopped: {reason}") from None
     if "setup_error" in found:
