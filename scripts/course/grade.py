@@ -2,10 +2,15 @@
 
     python -m scripts.course.grade SUBMISSIONS OUT [--jobs 2] [--timeout 120] [--lab-timeout 900] [--memory 6]
 
-SUBMISSIONS/<student>/<notebook>.ipynb goes in. OUT gets grades.csv, feedback/<student>/<lab>.html, and
+SUBMISSIONS is the folder with what students handed in: <student>/<notebook>.ipynb, or what a learning platform's
+download holds, unpacked or not (`scripts.course.students`). Where a student handed in several files,
+`scripts.course.grading.choice` says which one counts. OUT gets grades.csv, feedback/<student>/<lab>.html, and
 course/, an nbgrader course whose grade book knows every point: start JupyterLab there and open its Formgrader
 to grade written answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the
 pages.
+
+Exit status 0: everybody has a row in grades.csv. 1: something could not be graded, or is nobody's; it is named.
+2: nothing was tried, because an argument is wrong. 130: interrupted.
 
 Every student is graded in a process of its own, forked from a worker that has imported everything, so that no
 submission can spoil another one. That is no sandbox; see `scripts.course.grading.tampering` for what is detected and
@@ -24,6 +29,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,6 +37,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from scripts.course.handed_in import everything_in
+from scripts.course.students import Class, class_of, key_of
+from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT
 
 if TYPE_CHECKING:
@@ -40,8 +49,8 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Grade a class: SUBMISSIONS/<student>/<notebook>.ipynb")
-    parser.add_argument("submissions", type=Path, help="a folder with <student>/<notebook>.ipynb")
-    parser.add_argument("out", type=Path, help="the folder for the report and the feedback")
+    parser.add_argument("submissions", help="a folder with <student>/<notebook>.ipynb, or a class's zip archive")
+    parser.add_argument("out", help="the folder for the report and the feedback")
     parser.add_argument("--solutions", type=Path, default=ROOT / "solutions", help="the solved labs")
     parser.add_argument("--jobs", type=int, default=2, help="students graded at the same time (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default: %(default)s)")
@@ -50,14 +59,23 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--memory", type=float, default=6, help="GB of memory for each kernel (default: %(default)s)")
     options = parser.parse_args(arguments)
-    if not options.submissions.is_dir():
-        print(f"There is no folder {options.submissions}; give one that holds <student>/<notebook>.ipynb.")
+    complaint = wrong_places(options.submissions, options.out)
+    if complaint:
+        print(complaint)
         return 2
-    students = sorted(p for p in options.submissions.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not students:
-        print(f"{options.submissions} holds no folders; each student needs one: <student>/<notebook>.ipynb.")
-        return 2
+    submissions, out = Path(options.submissions), Path(options.out)
+    with tempfile.TemporaryDirectory() as scratch:
+        found, results = everything_in(submissions, out, Path(scratch))
+        handed_in = class_of(found, [path.stem for path in options.solutions.glob("*.ipynb")], known_students(out))
+        say_whose(handed_in, results)
+        if not handed_in.students:
+            print(f"{submissions} holds no folders of students; each needs one: <student>/<notebook>.ipynb.")
+            return 2
+        return grade_class(handed_in, out, options)
 
+
+def grade_class(handed_in: Class, out: Path, options: argparse.Namespace) -> int:
+    """Grade everybody and write the report. Returns the exit status."""
     # takes seconds: a wrong argument is answered without it
     from scripts.course.assignments import stage
     from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook, read_setup
@@ -75,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
     logging.getLogger("traitlets").setLevel(logging.ERROR)
-    course = options.out.resolve() / "course"
+    course = out.resolve() / "course"
     print(f"Preparing {len(solutions)} lab{'s' * (len(solutions) > 1)} …", flush=True)
     try:
         stage(course, solutions, with_grade_book=True)
@@ -88,16 +106,16 @@ def main(arguments: list[str] | None = None) -> int:
         Job(
             str(course),
             [path.stem for path in solutions],
-            folder.name,
-            book_name(folder.name),
-            str(folder.resolve()),
+            student.name,
+            book_name(student.name),
+            student.files,
             options.timeout,
             options.lab_timeout,
             options.memory,
         )
-        for folder in students
+        for student in handed_in.students
     ]
-    failed = False
+    failed, graded = bool(handed_in.nobodys), False
     setups = [read_setup(path) for path in solutions]
     workers = [Worker(imported_by(setups)) for _ in range(min(options.jobs, len(jobs)))]
     free = SimpleQueue()
@@ -109,7 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
         running = {pool.submit(grade_student, job, free): job for job in jobs}
         try:
             for number, future in enumerate(as_completed(running), start=1):
-                seconds, statuses = future.result()
+                seconds, statuses, some = future.result()
+                graded = graded or some
                 failed = failed or any(status.startswith("could not be graded") for status in statuses)
                 student = running[future].student
                 print(f"[{number}/{len(jobs)}] {student} ({seconds:.0f} s): {' | '.join(statuses)}", flush=True)
@@ -117,9 +136,52 @@ def main(arguments: list[str] | None = None) -> int:
             pool.shutdown(wait=False, cancel_futures=True)
             print("Interrupted: what is graded so far is kept, and the same command starts again.")
             return 130
-    rows = report(options.out)
-    print(f"\n{table(rows)}\n\ngrades: {options.out / 'grades.csv'}\npages:  {options.out / 'feedback'}")
-    return 1 if failed else 0
+    rows = report(out)
+    print(f"\n{table(rows)}\n\ngrades: {out / 'grades.csv'}\npages:  {out / 'feedback'}")
+    if handed_in.nobodys:
+        print(f"Not graded, because nothing says whose it is: {', '.join(handed_in.nobodys)}")
+    if not graded:
+        print("No notebook was graded: the reasons stand in the last column.")
+    return 1 if failed or not graded else 0
+
+
+def wrong_places(submissions: str, out: str) -> str:
+    """Why nothing can be graded from and to these folders, or ""."""
+    if not submissions.strip() or not out.strip():
+        return "Say which folders: make grade SUBMISSIONS=submissions OUT=graded"
+    source, target = Path(submissions).resolve(), Path(out).resolve()
+    if not source.is_dir() and not zipfile.is_zipfile(source):
+        return f"There is no folder {submissions}; give one that holds <student>/<notebook>.ipynb."
+    if source == ROOT or source in ROOT.parents:
+        return f"{submissions} is a folder with the labs themselves in it; give the one that students' work lies in."
+    if source == target:
+        return "OUT is the folder of the submissions: give another one, or the results become submissions."
+    if (source / "gradebook.db").exists():
+        return f"{submissions} is an nbgrader course; give the folder submitted/ in it."
+    if target.exists() and not target.is_dir():
+        return f"{out} is a file; give a folder as OUT."
+    return ""
+
+
+def known_students(out: Path) -> dict[str, str]:
+    """The names of those who were graded into this OUT before, by `key_of` the name."""
+    results = (json.loads(path.read_text(encoding="utf-8")) for path in out.glob("course/results/*/*.json"))
+    return {key_of(result["student"]): result["student"] for result in results}
+
+
+def say_whose(handed_in: Class, results: list[str]) -> None:
+    """Say what was guessed about the files, and which ones belong to no student."""
+    for said in handed_in.guesses:
+        print(f"Note: {said}.")
+    if results:
+        print(f"Passed over, because they hold results of a grading: {', '.join(results)}")
+    if handed_in.others:
+        print(f"Passed over, because they are no notebooks: {', '.join(handed_in.others)}")
+    if handed_in.nobodys:
+        print(
+            f"Nobody's: {', '.join(handed_in.nobodys)}. Put each into a folder with the student's name: "
+            "<student>/<notebook>.ipynb."
+        )
 
 
 def book_name(student: str) -> str:
@@ -136,11 +198,16 @@ def imported_by(setups: list[str]) -> list[str]:
     return list(dict.fromkeys(names + [s.module for s in statements if isinstance(s, ast.ImportFrom) and s.module]))
 
 
-def grade_student(job: "Job", free: "SimpleQueue[Worker]") -> tuple[float, list[str]]:
-    """Let a free worker grade a student; its messages go to a log. Returns seconds and a status for each lab."""
+def grade_student(job: "Job", free: "SimpleQueue[Worker]") -> tuple[float, list[str], bool]:
+    """Let a free worker grade a student; its messages go to a log.
+
+    Returns seconds, a status for each lab that was handed in, and whether one was graded. What the student handed in
+    in an earlier run stays, if this time there is no notebook of that lab.
+    """
     from scripts.course.grading.one_student import save_result
 
     course = Path(job.course)
+    earlier = {path.name: path.read_text(encoding="utf-8") for path in course.glob(f"results/{job.student_id}/*.json")}
     shutil.rmtree(course / "results" / job.student_id, ignore_errors=True)
     log = course / "logs" / f"{job.student_id}.log"
     log.parent.mkdir(exist_ok=True)
@@ -157,7 +224,7 @@ def grade_student(job: "Job", free: "SimpleQueue[Worker]") -> tuple[float, list[
         finally:
             free.put(worker)
             end_processes(mark)
-    statuses = []
+    found = []
     for lab in job.labs:
         path = course / "results" / job.student_id / f"{lab}.json"
         if not path.exists():
@@ -172,10 +239,12 @@ def grade_student(job: "Job", free: "SimpleQueue[Worker]") -> tuple[float, list[
                     "status": ended,
                 },
             )
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if result["handed_in"] or len(job.labs) == 1:
-            statuses.append(result["status"])
-    return time.monotonic() - started, statuses or ["nothing was handed in"]
+        found.append(json.loads(path.read_text(encoding="utf-8")))
+        if not found[-1]["handed_in"] and path.name in earlier:
+            write_atomically(path, earlier[path.name])
+            found[-1]["status"] += "; what was handed in earlier stays"
+    said = [result["status"] for result in found if result["handed_in"]] or [found[0]["status"]]
+    return time.monotonic() - started, said, any(result["graded"] for result in found)
 
 
 def end_processes(mark: str) -> None:

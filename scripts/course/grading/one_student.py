@@ -2,8 +2,8 @@
 
     python -m scripts.course.grading.one_student JOB.json
 
-Order: find and rebuild the notebook, judge the functions in a clean process, then let nbgrader autograde: it
-runs the notebook (with canaries, without hidden tests), keeps its outputs for the person who grades the
+Order: choose the file that counts and rebuild the notebook, judge the functions in a clean process, then let nbgrader
+autograde: it runs the notebook (with canaries, without hidden tests), keeps its outputs for the person who grades the
 written answers, and enters into the grade book what the clean process found.
 """
 
@@ -22,11 +22,14 @@ from nbgrader.preprocessors import CheckCellMetadata, SaveAutoGrades
 from scripts.course.assignments import course_directory, released_path
 from scripts.course.cells import UnreadableNotebook, exercises_of, grade_id, is_test, read_notebook, setup_of
 from scripts.course.grading import clean
+from scripts.course.grading.choice import HandedIn, NotFound, NothingHandedIn, choose, read_all
 from scripts.course.grading.clean_process import ENDED
 from scripts.course.grading.execute import error_of, execute
 from scripts.course.grading.forks import Nursery, start_kernels_in
-from scripts.course.grading.submission import NotFound, NothingHandedIn, find, rebuild, student_code
+from scripts.course.grading.submission import rebuild, student_code
 from scripts.course.grading.tampering import Instrumented
+from scripts.course.handed_in import Found
+from scripts.course.reading import mended
 from scripts.interp.base.files import write_atomically
 
 
@@ -37,7 +40,7 @@ class Job(NamedTuple):
     labs: list[str]
     student: str  # as the folder of the submissions calls them
     student_id: str  # as the grade book calls them
-    folder: str  # the student's submissions
+    files: list[Found]  # what the student handed in
     cell_seconds: float
     lab_seconds: float
     memory_gb: float
@@ -50,10 +53,11 @@ def main(order: str) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     nursery = Nursery()
     start_kernels_in(nursery)
+    handed_in = read_all([Found(*file) for file in job.files])
     for lab in job.labs:
         result = {"student": job.student, "student_id": job.student_id, "lab": lab, "handed_in": True, "graded": False}
         try:
-            result.update(grade(job, lab, nursery))
+            result.update(grade(job, lab, handed_in, nursery))
         except NothingHandedIn as error:
             result.update(status=str(error), handed_in=False)
         except (NotFound, UnreadableNotebook) as error:
@@ -69,12 +73,12 @@ def save_result(course: Path, result: dict) -> None:
     write_atomically(path, json.dumps(result, indent=1, ensure_ascii=False))
 
 
-def grade(job: Job, lab: str, nursery: Nursery) -> dict:
+def grade(job: Job, lab: str, handed_in: HandedIn, nursery: Nursery) -> dict:
     """Grade one lab and enter its points in the grade book. Returns its `status` and `hints` by exercise."""
     course = Path(job.course)
     source = read_notebook(course / "source" / lab / f"{lab}.ipynb")
     released = read_notebook(released_path(course, lab))
-    submitted, notes = find(Path(job.folder), lab, released, job.labs)
+    submitted, notes = choose(handed_in, lab, released)
     notebook, repairs = rebuild(submitted, released)
     verdicts = clean.run(setup_of(source), student_code(notebook), exercises_of(source), job.cell_seconds, nursery)
     judged = {}
@@ -134,7 +138,7 @@ def judge(
     for place, (cell, index) in enumerate(zip(instrumented.notebook.cells, instrumented.origin)):
         if index is None or cell.cell_type != "code":
             continue
-        ran.cells[index].update(outputs=cell.outputs, execution_count=cell.execution_count)
+        ran.cells[index].update(outputs=nbformat.from_dict(mended(cell.outputs)), execution_count=cell.execution_count)
         if not is_test(cell):
             continue
         name = grade_id(cell).removeprefix("test-")

@@ -1,62 +1,13 @@
-"""Find a student's notebook and rebuild it from the lab's own cells and the student's answers.
+"""Rebuild a student's notebook from the lab's own cells and the student's answers.
 
 What reaches nbgrader is always well formed: marked cells come from the release (type, points, locks, tests),
 only the text of answers and of ordinary cells comes from the student. Every repair is named.
 """
 
-from pathlib import Path
-
 import nbformat.v4
 from nbformat import NotebookNode
 
-from scripts.course.cells import UnreadableNotebook, grade_id, grading, is_answer, is_test, read_notebook
-
-
-class NotFound(ValueError):
-    """There is no notebook to grade; the message says why."""
-
-
-class NothingHandedIn(NotFound):
-    """No file is, or could be, this lab."""
-
-
-def find(folder: Path, lab: str, released: NotebookNode, labs: list[str]) -> tuple[NotebookNode, list[str]]:
-    """A student's notebook of one lab, and notes about where it was found.
-
-    A renamed notebook is recognised by its cells' grade_ids. Raises `NotFound` or `UnreadableNotebook`.
-    """
-    paths = sorted(
-        (path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts),
-        key=lambda path: (len(path.parts), path),
-    )
-    own = {grade_id(cell) for cell in released.cells} - {"", "setup"}
-    for path in paths:
-        if path.stem == lab:
-            notebook = read_notebook(path)
-            if not any(grade_id(cell) in own for cell in notebook.cells):
-                raise NotFound(
-                    "the notebook has lost its nbgrader metadata (a tool that saved it dropped the marks of "
-                    "the graded cells): copy the answers into a fresh copy of the lab"
-                )
-            return notebook, []
-    candidates, unreadable = [], []
-    for path in paths:
-        if path.stem in labs:
-            continue
-        try:
-            notebook = read_notebook(path)
-        except UnreadableNotebook:
-            unreadable.append(path.name)
-            continue
-        if len({grade_id(cell) for cell in notebook.cells} & own) > len(own) / 2:
-            candidates.append((path.name, notebook))
-    if len(candidates) == 1:
-        name, notebook = candidates[0]
-        return notebook, [f"the notebook was renamed to {name}"]
-    if candidates:
-        raise NotFound(f"several notebooks could be this lab: {', '.join(name for name, _ in candidates)}")
-    extra = f" ({', '.join(unreadable)} can't be read)" if unreadable else ""
-    raise NothingHandedIn(f"no notebook of this lab was handed in{extra}")
+from scripts.course.cells import grade_id, grading, is_answer, is_test
 
 
 def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNode, list[str]]:
