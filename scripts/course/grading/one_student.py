@@ -2,9 +2,10 @@
 
     python -m scripts.course.grading.one_student JOB.json
 
-Order: choose the file that counts and rebuild the notebook, judge the functions in a clean process, then let nbgrader
-autograde: it runs the notebook (with canaries, without hidden tests), keeps its outputs for the person who grades the
-written answers, and enters into the grade book what the clean process found.
+Order: choose the file that counts and rebuild the notebook, judge the functions in a clean process, take back points
+given by hand for another text, then let nbgrader autograde: it runs the notebook (with canaries, without hidden
+tests), keeps its outputs for the person who grades the written answers, and enters into the grade book what the clean
+process found.
 """
 
 import json
@@ -16,12 +17,13 @@ from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
+from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
 from nbgrader.preprocessors import CheckCellMetadata, SaveAutoGrades
 
-from scripts.course.assignments import course_directory, released_path
+from scripts.course.assignments import course_directory, grade_book, released_path
 from scripts.course.cells import UnreadableNotebook, exercises_of, grade_id, is_test, read_notebook, setup_of
-from scripts.course.grading import clean
+from scripts.course.grading import by_hand, clean
 from scripts.course.grading.choice import HandedIn, NotFound, NothingHandedIn, choose, read_all
 from scripts.course.grading.clean_process import ENDED
 from scripts.course.grading.execute import error_of, execute
@@ -95,10 +97,16 @@ def grade(job: Job, lab: str, handed_in: HandedIn, nursery: Nursery) -> dict:
         judged["notes"] += dict.fromkeys(installs)
         return ran, resources
 
-    write_atomically(course / "submitted" / job.student_id / lab / f"{lab}.ipynb", nbformat.writes(notebook))
+    stored = course / "submitted" / job.student_id / lab / f"{lab}.ipynb"
+    earlier = read_notebook(stored) if stored.exists() else None
+    with Gradebook(grade_book(course)) as book:
+        taken_back, kept = by_hand.take_back(book, lab, job.student_id, earlier, notebook)
+    write_atomically(stored, nbformat.writes(notebook))
     autograde = Autograde(coursedir=course_directory(course, lab, job.student_id), force=True)
     autograde.autograde_preprocessors = [run_and_judge, SaveAutoGrades, CheckCellMetadata]
     autograde.start()
+    with Gradebook(grade_book(course)) as book:
+        judged["notes"] += taken_back + by_hand.compare(book, lab, job.student_id, kept)
 
     hints = {name: verdict.hint for name, verdict in verdicts.items()}
     if judged["tampering"]:
