@@ -1,9 +1,11 @@
 """One class of submissions, good, bad and hostile, graded in one run of the real command."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
+import zipfile
 from html import escape
 
 import nbformat.v4
@@ -15,11 +17,11 @@ from scripts.course import release
 from scripts.course.assignments import grade_book
 from scripts.course.cells import Exercise, UnreadableNotebook, hidden_lines, read_notebook
 from scripts.course.grade import main
-from scripts.course.grading import clean
+from scripts.course.grading import by_hand, clean
 from scripts.course.grading.execute import execute
 from scripts.course.grading.tampering import Instrumented
 from scripts.course.pages import remote_parts
-from scripts.course.report import report
+from scripts.course.report import report, safe
 from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, WRONG1, cell_of, filled
@@ -34,6 +36,7 @@ def row_means(x):
                      "matrix = torch.randn(4, 7, gen" + "erator=generator)")
 """
 ODD_NAME = "Zoë (2nd try) [x]"
+IN_AN_ARCHIVE = ("duplicate",)  # handed in as <student>.zip
 
 PRINTS_TEN = """
 ip = get_ipython()
@@ -190,6 +193,7 @@ def row_means(x):
 """,
         "differs from the expected values",
     ),
+    "an error with half an emoji": ("def row_means(x):\n    raise ValueError(chr(0xD83D))", "ValueError: \ufffd"),
     "exits": ("def row_means(x):\n    raise SystemExit", "SystemExit"),
     "leans on a name of the notebook": (
         "total = torch.tensor(3)\ndef row_means(x):\n    return x.sum(-1) / totl",
@@ -263,15 +267,14 @@ def submissions(released):
     yield "installs", filled(released, first=INSTALLS)
     yield "killed", filled(released, first="import os\nos.kill(os.getpid(), 9)")
     yield "no-metadata", no_metadata(released)
-    yield (
-        "warns",
-        filled(
-            released,
-            first="name = input('your name?')",
-            ex1="import sys, warnings\ndef row_means(x):\n"
-            "    warnings.warn('old')\n    print('oops', file=sys.stderr)\n    return x.mean(-1)",
-        ),
+    noisy = filled(
+        released,
+        first="name = input('your name?')  # \ud83d\nprint(chr(0xD83D))",  # half an emoji, as editors leave it
+        ex1="import sys, warnings\ndef row_means(x):\n"
+        "    warnings.warn('old')\n    print('oops', file=sys.stderr)\n    return x.mean(-1)",
+        written="Half an emoji: \ud83d",
     )
+    yield "warns", json.dumps(noisy)
     yield (
         "prints-tests",
         filled(
@@ -295,17 +298,22 @@ def graded(tmp_path_factory):
     released = read_notebook(path)
     for student, content in submissions(released):
         target = folder / "handed in" / student / f"{LAB}.ipynb"
-        if isinstance(content, str):
+        if student in IN_AN_ARCHIVE:
+            with zipfile.ZipFile(folder / "handed in" / f"{student}.zip", "w") as archive:
+                archive.writestr(f"lab/{LAB}.ipynb", nbformat.writes(content))
+                archive.writestr(f"__MACOSX/lab/._{LAB}.ipynb", b"\x00\x05\x16\x07")
+        elif isinstance(content, str):
             target.parent.mkdir(parents=True)
             target.write_text(content)
         else:
             tiny_lab.write(target, content)
     tiny_lab.write(folder / "handed in" / ODD_NAME / "my final version (2).ipynb", filled(released))
     (folder / "handed in" / "missing").mkdir()
+    (folder / "handed in" / "missing" / "report.pdf").touch()
     code = main(
         [
             str(folder / "handed in"),
-            str(folder / "out"),
+            str(folder / "handed in" / "out"),
             "--solutions",
             str(folder / "solutions"),
             "--jobs",
@@ -317,11 +325,11 @@ def graded(tmp_path_factory):
         ]
     )
     assert code == 0
-    return folder / "out", rows_of(folder / "out")
+    return folder / "handed in" / "out", rows_of(folder / "handed in" / "out")
 
 
 def rows_of(out):
-    with (out / "grades.csv").open() as file:
+    with (out / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
@@ -361,7 +369,7 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
     "student, said, scored",
     [
         ("corrupt", "not a valid notebook", (0, 0)),
-        ("missing", "no notebook of this lab", (0, 0)),
+        ("missing", r"no notebook of this lab was handed in \(but report.pdf\)", (0, 0)),
         ("no-metadata", "lost its nbgrader metadata", (0, 0)),
         (ODD_NAME, r"renamed to my final version \(2\).ipynb", (10, 20)),
         ("slow", "ex1-row-means took longer than 6 s", (0, 20)),
@@ -447,13 +455,14 @@ def test_what_the_formgrader_shows_holds_no_flood(graded):
     assert (graded[0] / "course" / "autograded" / "flood" / LAB / f"{LAB}.ipynb").stat().st_size < 100_000
 
 
-def test_points_given_by_hand_reach_the_csv_and_survive_another_grading(graded, tmp_path):
-    out = graded[0]
+def test_points_given_by_hand_belong_to_the_text_they_were_given_for(graded, tmp_path):
+    """They reach the CSV and survive another grading of the same text; a new text is graded anew, and that is said."""
+    out, before = graded
     with Gradebook(grade_book(out / "course")) as book:
-        grade = book.find_grade("written-why", LAB, LAB, "good")
-        grade.manual_score, grade.needs_manual_grade = 4, False
-        book.find_comment("written-why", LAB, LAB, "good").manual_comment = "Say what the length does."
-        book.db.commit()
+        give(book, "good", "written-why", 4, "Say what the length does.")
+        give(book, "edited", "test-ex2-last-true", 7)
+        give(book, "warns", "written-why", 5, "Well put.")
+        give(book, "warns", "test-ex1-row-means", 8)
 
     def check():
         row = rows_of(out)["good"]
@@ -462,11 +471,71 @@ def test_points_given_by_hand_reach_the_csv_and_survive_another_grading(graded, 
 
     report(out)
     check()
-    (tmp_path / "late").mkdir()
-    (tmp_path / "late" / "good").symlink_to(out.parent / "handed in" / "good")
-    assert main([str(tmp_path / "late"), str(out), "--solutions", str(out.parent / "solutions")]) == 0
+    assert points(rows_of(out)["edited"]) == (10, 7) and rows_of(out)["warns"]["manual_points"] == "5"
+
+    released = read_notebook(out.parent.parent / "notebooks" / f"{LAB}.ipynb")
+    late = tmp_path / "late"
+    (late / "duplicate").mkdir(parents=True)
+    (late / "duplicate" / "report.pdf").touch()  # this lab was handed in earlier, and that stays
+    (late / "good").symlink_to(out.parent / "good")
+    tiny_lab.write(late / "EDITED.ipynb", filled(released))
+    tiny_lab.write(late / "warns" / f"{LAB}.ipynb", filled(released, ex1=before_of(out, "warns")))
+    assert main([str(late), str(out), "--solutions", str(out.parent.parent / "solutions")]) == 0
     check()
-    assert rows_of(out).keys() == graded[1].keys()  # the others' results are still there
+    rows = rows_of(out)
+    assert rows.keys() == before.keys() and rows["duplicate"] == before["duplicate"]  # the others' results stay
+
+    assert points(rows["edited"]) == (10, 20)
+    said = "ex2-last-true has another text than the one that got 7 points by hand (taken back)"
+    assert rows["edited"]["status"] == f"the notebook was renamed to EDITED.ipynb; {said}"
+    row = rows["warns"]  # the same exercise 1, and no written answer any more
+    assert (row["manual_points"], row["awaiting_manual_points"], points(row)) == ("0", "0", (8, 20))
+    assert "written-why has another text than the one that got 5 points" in row["status"]
+    assert "0 of 5 points" in page(graded, "warns") and "On an earlier text: Well put." in page(graded, "warns")
+    with Gradebook(grade_book(out / "course")) as book:  # nobody has to look at these again
+        assert not book.find_grade("test-ex1-row-means", LAB, LAB, "warns").needs_manual_grade
+        assert not book.find_grade("written-why", LAB, LAB, "good").needs_manual_grade
+
+
+def give(book, student: str, name: str, points: float, comment: str = "") -> None:
+    """What the Formgrader does when a person grades."""
+    grade = book.find_grade(name, LAB, LAB, student)
+    grade.manual_score, grade.needs_manual_grade = points, False
+    if comment:
+        book.find_comment(name, LAB, LAB, student).manual_comment = comment
+    book.db.commit()
+
+
+def before_of(out, student: str) -> str:
+    """The answer to exercise 1 that was graded, with other space at the line ends."""
+    notebook = read_notebook(out / "course" / "submitted" / student / LAB / f"{LAB}.ipynb")
+    return cell_of(notebook, "ex1-row-means").source.replace("\n", "  \n") + "\n"
+
+
+def test_points_by_hand_that_the_tests_now_contradict_are_named(graded):
+    """The text is the same, but for instance a helper in another cell, or the lab's test, was mended."""
+    out = graded[0]
+    text = read_notebook(out / "course" / "submitted" / "wrong" / LAB / f"{LAB}.ipynb")
+    with Gradebook(grade_book(out / "course")) as book:
+        give(book, "wrong", "test-ex1-row-means", 7)
+        notes, kept = by_hand.take_back(book, LAB, "wrong", text, text)
+        assert notes == [] and list(kept) == ["test-ex1-row-means"]
+        book.find_grade("test-ex1-row-means", LAB, LAB, "wrong").auto_score = 10
+        assert by_hand.compare(book, LAB, "wrong", kept) == [
+            "ex1-row-means keeps the 7 points given by hand, though the tests now give 10 instead of 0"
+        ]
+        assert by_hand.take_back(book, LAB, "nobody", None, text) == ([], {})
+        notes, kept = by_hand.take_back(book, LAB, "wrong", None, text)  # what it was given for is lost
+        assert len(notes) == 1 and not kept
+
+
+def test_the_csv_is_read_by_spreadsheet_programs(graded):
+    assert (graded[0] / "grades.csv").read_bytes().startswith(b"\xef\xbb\xbfstudent,lab,")
+    for text in ("=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "＝1", "Li;=1+1", "Li,=1", "a\n=1"):
+        cell = safe(text)
+        assert cell.replace("'", "") == text and not re.search(r"(^|[;,\t\r\n])[=+\-@＝]", cell), cell
+    for name in ("Zoë", "李雷", "O'Neil", "a=b", "x-1", "ok; a-b"):
+        assert safe(name) == name
 
 
 def named(source: str, number: int) -> str:

@@ -69,7 +69,7 @@ def graded(tmp_path_factory):
         text = submission(versions[lab], {**solved, **mistaken}, only_marked=True)
         (folder / "in" / "wrong" / lab.NOTEBOOK).write_text(text, encoding="utf-8")
     assert main([str(folder / "in"), str(folder / "out"), "--jobs", JOBS, "--timeout", "20"]) == 0
-    with (folder / "out" / "grades.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "out" / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = defaultdict(dict)
         for row in csv.DictReader(file):
             rows[row["lab"]][row["student"]] = row

@@ -9,6 +9,7 @@ a JupyterLab started in OUT/course): points given there, and comments, are then 
 import csv
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,7 +64,9 @@ def report(out: Path) -> list[Row]:
     with Gradebook(grade_book(course)) as book:
         for result in results:
             rows.append(row_of(book, result, *labs[result["lab"]]))
-    write_atomically(out / "grades.csv", csv_text(rows, [e.id for exercises, _ in labs.values() for e in exercises]))
+    text = csv_text(rows, [e.id for exercises, _ in labs.values() for e in exercises])
+    # spreadsheet programs take a file without a byte order mark for the machine's old alphabet, and garble names
+    write_atomically(out / "grades.csv", "\ufeff" + text)
     for row, result in zip(rows, results):
         path = course / "autograded" / result["student_id"] / row.lab / f"{row.lab}.ipynb"
         answers = read_notebook(path) if result["graded"] else None
@@ -125,8 +128,11 @@ def csv_text(rows: list[Row], exercises: list[str]) -> str:
 
 
 def safe(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: names and messages come from students."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+    """A cell that no spreadsheet takes for a formula: names and messages come from students.
+
+    Where numbers have a comma, a spreadsheet may end a cell at a semicolon: what follows one is guarded as well.
+    """
+    return re.sub(r"(^|[;,\t\r\n])(?=[=+\-@＝＋－＠\t\r])", r"\1'", text)
 
 
 def table(rows: list[Row]) -> str:
