@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scripts.interp.runs.prompts import ready_rows
 from scripts.interp.base.precision import at_least_float32
+from scripts.interp.runs.prompts import ready_rows
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
