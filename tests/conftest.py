@@ -49,15 +49,17 @@ def toy():
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """tiny(name, dtype="float32"): a model of a configuration in CONFIGS of tiny_models.py, loaded once."""
+def tiny_folder(tmp_path_factory):
+    """tiny_folder(name): the folder of a random model of a configuration in CONFIGS of tiny_models.py, written once."""
     from tests.tiny_models import CONFIGS, tiny_model
 
-    @functools.cache
-    def folder(name):
-        return tiny_model(CONFIGS[name](), tmp_path_factory.mktemp(name))
+    return functools.cache(lambda name: tiny_model(CONFIGS[name](), tmp_path_factory.mktemp(name)))
 
-    return functools.cache(lambda name, dtype="float32": load_model(folder(name), device="cpu", dtype=dtype))
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder):
+    """tiny(name, dtype="float32"): that model, loaded once."""
+    return functools.cache(lambda name, dtype="float32": load_model(tiny_folder(name), device="cpu", dtype=dtype))
 
 
 @pytest.fixture(scope="session")

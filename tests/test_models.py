@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,115 @@ def tiny_model_folder(path: Path) -> Path:
     sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4)
     LlamaForCausalLM(LlamaConfig(vocab_size=300, num_key_value_heads=2, **sizes)).save_pretrained(path)
     return path
+
+
+def test_a_loaded_model_says_what_the_original_says(tiny_folder):
+    for name in ("gpt_oss", "bitnet"):
+        folder = tiny_folder(name)
+        original = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+        tokens = torch.arange(5, 25)[None]
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            model = load_model(folder, device="cpu")
+        difference = (model(tokens).log_softmax(-1) - original(tokens).logits.log_softmax(-1)).abs().max()
+        assert difference < 1e-4
+        told = [
+            str(warning.message) for warning in warned if "changes its log-probabilities by" in str(warning.message)
+        ]
+        assert len(told) == (name == "bitnet")
+        copy = random_weight_copy(model)
+        assert copy(tokens).isfinite().all() and not torch.equal(copy(tokens), model(tokens))
+
+
+def test_a_model_that_the_bridge_changes_is_refused_with_the_number(tiny_folder):
+    with pytest.raises(ValueError, match=r"differ from the original model's by \d.* nats, folded or not"):
+        load_model(tiny_folder("cohere"), device="cpu")
+    assert load_model(tiny_folder("cohere"), device="cpu", check=False).compatibility_mode
+    with pytest.raises(ValueError, match="no compatibility mode"):
+        load_model(tiny_folder("vaultgemma"), device="cpu")
+
+
+def test_a_fold_that_goes_wrong_is_seen(tiny_folder, monkeypatch):
+    folded = TransformerBridge.process_weights
+
+    def process_weights(self, **options):
+        folded(self, **options)
+        self.original_model.model.layers[1].mlp.original_component.down_proj.weight.data *= 1.3
+
+    monkeypatch.setattr(TransformerBridge, "process_weights", process_weights)
+    with pytest.warns(UserWarning, match="as they are.*changes its log-probabilities"):
+        load_model(tiny_folder("llama"), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gpt_neo", "gptj", "stablelm", "glm4"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_architectures_that_lack_biases_run_in_16_bits(tiny_folder, name, dtype):
+    model = load_model(tiny_folder(name), device="cpu", dtype=dtype)
+    tokens = torch.arange(5, 15)[None]
+    exact = load_model(tiny_folder(name), device="cpu")(tokens).softmax(-1)
+    assert model(tokens).dtype == dtype and (model(tokens).float().softmax(-1) - exact).abs().max() < 0.05
+    assert random_weight_copy(model)(tokens).dtype == dtype
+
+
+def test_a_model_that_only_runs_in_float32_says_so(tiny_folder):
+    with pytest.raises(ValueError, match="can't run .* in torch.bfloat16 .*load it in float32"):
+        load_model(tiny_folder("codegen"), device="cpu", dtype="bfloat16")
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:" + 64 * "a" + "\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda at: [file.unlink() for file in at.glob("token*")], "no tokenizer"),
+        (lambda at: (at / "model.safetensors").write_text(LFS), "model.safetensors is a git-lfs pointer"),
+        (lambda at: (at / "tokenizer.json").write_text(LFS), "tokenizer.json is a git-lfs pointer"),
+        (lambda at: (at / "config.json").write_text('{"model_type": "lla'), "config.json is damaged or cut off"),
+        (lambda at: (at / "config.json").write_text("{}"), "names no model_type"),
+        (lambda at: os.truncate(at / "model.safetensors", 4000), "model.safetensors is damaged or cut off"),
+        (lambda at: edit_config(at, vocab_size=400), "other sizes than its config.json says"),
+        (
+            lambda at: edit_config(at, architectures=["LlamaForSequenceClassification"]),
+            "does not predict the next token",
+        ),
+        (lambda at: edit_config(at, model_type="vit", architectures=["ViTModel"]), "does not predict the next token"),
+        (lambda at: edit_config(at, model_type="t5", is_encoder_decoder=True), "does not predict the next token"),
+        (lambda at: edit_config(at, model_type="bert", architectures=["BertForMaskedLM"]), "does not predict the next"),
+        (lambda at: (at / "config.json").rename(at / "adapter_config.json"), "PEFT adapter without its base"),
+        (lambda at: (at / "config.json").rename(at / "model.gguf"), "GGUF"),
+        (
+            lambda at: (at / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}'),
+            "1 of the files that .* are missing, model-2.safetensors",
+        ),
+        (lambda at: edit_weights(at, lambda tensors: tensors["model.norm.weight"].fill_(torch.nan)), "NaN or infinity"),
+        (lambda at: smaller_vocabulary(at), "tokenizer of .* has 266 tokens and the model knows 100"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_said(tmp_path, damage, words):
+    damage(tiny_model_folder(tmp_path))
+    with pytest.raises(ValueError, match=words):
+        load_model(tmp_path)
+
+
+def edit_config(folder: Path, **values) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | values))
+
+
+def edit_weights(folder: Path, change) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def smaller_vocabulary(folder: Path) -> None:
+    def cut(tensors):
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            tensors[name] = tensors[name][:100].clone()
+
+    edit_config(folder, vocab_size=100)
+    edit_weights(folder, cut)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

@@ -65,6 +65,13 @@ def test_another_model_s_sae(trained_toy, tmp_path, given, sentence):
         load_sae(trained_toy, save(tmp_path / "other", **given))
 
 
+def test_another_name_of_the_model_can_be_vouched_for(trained_toy, tmp_path):
+    folder = save(tmp_path / "other", model_name="somebody/two-layers")
+    with pytest.raises(ValueError, match="is for somebody/two-layers; .* give check_model=False"):
+        load_sae(trained_toy, folder)
+    assert load_sae(trained_toy, folder, check_model=False).cfg.d_in == trained_toy.cfg.d_model
+
+
 def test_a_folder_that_is_not_whole(trained_toy, folder, tmp_path):
     with pytest.raises(ValueError, match="lacks cfg.json and sae_weights.safetensors"):
         load_sae(trained_toy, tmp_path / "nowhere")

@@ -26,6 +26,15 @@ MLA = {
     "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 4, "qk_nope_head_dim": 8, "v_head_dim": 8,
 }  # fmt: skip
 
+OLD = {
+    "vocab_size": D_VOCAB,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 64,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 CONFIGS = {  # by what is special: makes the configuration when it is asked for
     "llama": partial(transformers.LlamaConfig, **GROUPED),
     # A norm after attention, and one of the three sums scaled or capped.
@@ -41,6 +50,18 @@ CONFIGS = {  # by what is special: makes the configuration when it is asked for
     "nemotron": partial(transformers.NemotronConfig, **GROUPED),
     "olmo": partial(transformers.OlmoConfig, **GROUPED),
     "mixtral": partial(transformers.MixtralConfig, **GROUPED, num_local_experts=4),
+    # Attention sinks; weights rounded when they are used; what TransformerLens refuses to fold.
+    "gpt_oss": partial(transformers.GptOssConfig, **WIDE, num_local_experts=4, num_experts_per_tok=2),
+    "bitnet": partial(transformers.BitNetConfig, **GROUPED),
+    "vaultgemma": partial(transformers.VaultGemmaConfig, **WIDE),
+    # Architectures that lack biases which folding makes.
+    "qwen2": partial(transformers.Qwen2Config, **GROUPED),
+    "stablelm": partial(transformers.StableLmConfig, **GROUPED),
+    "gptj": partial(transformers.GPTJConfig, **OLD, rotary_dim=4),
+    "codegen": partial(transformers.CodeGenConfig, **OLD, rotary_dim=4),
+    "gpt_neo": partial(
+        transformers.GPTNeoConfig, **SIZES | {"attention_types": [[["global", "local", "global"], 1]], "window_size": 8}
+    ),
     "deepseek3": partial(transformers.DeepseekV3Config, **SIZES, num_key_value_heads=4, **MLA),
 }
 

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import huggingface_hub
 import torch
@@ -21,9 +21,12 @@ from safetensors import SafetensorError
 
 from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.quiet import quiet_libraries
+from scripts.interp.models.boot import FOLDED_WITH, WholeModel, boot, fold
 from scripts.interp.models.embedded import NAME as EMBEDDED, embedded_model_folder, is_prepared
+from scripts.interp.models.folders import check_model_folder
 from scripts.interp.models.hub import ask_hub, hub_lookups, in_hub_cache
 from scripts.interp.models.lora import CONFIG_FILE as ADAPTER_CONFIG, load_adapter, merge_adapter
+from scripts.interp.models.names import name_of_folder
 from scripts.interp.models.registry import BY_SOURCE, MODELS, TOY_SOURCE
 from scripts.interp.models.toys import TOY_FOLDER, load_toy
 
@@ -32,14 +35,19 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    name: str | Path | None = None, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None
+    name: str | Path | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    *,
+    check: bool = True,
 ) -> TransformerBridge:
     """Load a model for the labs: a TransformerBridge in compatibility and eval mode, its parameters frozen.
 
     Compatibility mode folds and centres the weights as HookedTransformer did, which logit lens and direct
-    logit attribution rely on; log-probabilities stay the same. Parameters are frozen because labs only run
-    the model: a forward pass that records gradients takes twice the time and gigabytes for a batch.
-    `model.requires_grad_(True)` gives gradients back, for attribution patching say.
+    logit attribution rely on; log-probabilities stay the same, which is tried on 16 tokens. Where folding changes them,
+    a model is used with less of it or as it is, with a warning that says so; where even that changes them, it is
+    refused. Parameters are frozen because labs only run the model: a forward pass that records gradients takes twice
+    the time and gigabytes for a batch. `model.requires_grad_(True)` gives gradients back, for attribution patching say.
 
     Args:
         name: a name from `available_models()`, a hub repository ("owner/name") or a folder that
@@ -47,9 +55,12 @@ def load_model(
             then the embedded model.
         device: default "cuda" where there is one, else "cpu". "mps" is refused unless LAB_ALLOW_MPS=1.
         dtype: a floating torch dtype or its name. Default: the environment variable LAB_DTYPE, then float32.
+        check: False trusts the folded weights without trying them, which saves the time of two short runs: for models
+            of many gigabytes that were tried before. The project's own toys have no original to compare with.
 
     Raises:
-        ValueError: no such model or folder, or a device or dtype that can't be used.
+        ValueError: no such model or folder, a folder that holds no whole causal language model, a model whose
+            log-probabilities TransformerLens changes, or a device or dtype that can't be used.
         ModelUnavailable: the model exists but is not here: not prepared yet, or its hub can't be reached.
     """
     name = os.fspath(name if name is not None else os.environ.get("LAB_MODEL") or EMBEDDED)
@@ -61,16 +72,16 @@ def load_model(
                 f"The embedded model {EMBEDDED} is not in {embedded_model_folder()} yet: run `make model` in "
                 "the project's folder, or `python -m scripts.prepare_embedded_model`."
             )
-        return _boot(str(embedded_model_folder()), EMBEDDED, device, dtype)
+        return boot(str(embedded_model_folder()), EMBEDDED, device, dtype, check)
     if model is not None and model.source == TOY_SOURCE:
         return _boot_toy(model.name, device, dtype)
     if model is not None:
-        return _boot_from_hub(model.source, model.name, device, dtype)
+        return _boot_from_hub(model.source, model.name, device, dtype, check)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _boot_folder(folder, device, dtype)
+        return _boot_folder(folder, device, dtype, check)
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
-        return _boot_from_hub(name, name, device, dtype)
+        return _boot_from_hub(name, name, device, dtype, check)
     raise ValueError(
         f"There is no model {name!r}: choose one of {', '.join(MODELS)}, a hub repository such as "
         "'owner/name', or a folder that exists."
@@ -100,7 +111,7 @@ def random_weight_copy(model: TransformerBridge, seed: int = 0) -> TransformerBr
         twin = build_bridge_from_module(fresh, model.cfg.architecture, tl_config=model.cfg)
         twin.tokenizer = model.tokenizer
         if model.compatibility_mode:
-            twin.enable_compatibility_mode(disable_warnings=True)
+            fold(twin, **FOLDED_WITH.get(model, {}))
     return twin.requires_grad_(any(parameter.requires_grad for parameter in model.parameters()))
 
 
@@ -136,60 +147,25 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype:
     return dtype
 
 
-class _WholeModel:
-    """Stands in for the transformers class that the bridge would load, and refuses a checkpoint with gaps.
-
-    transformers itself fills gaps with random numbers and merely logs that.
-    """
-
-    @staticmethod
-    def from_pretrained(source: str, **options):
-        from transformer_lens.model_bridge.sources.transformers import (
-            determine_architecture_from_hf_config,
-            get_hf_model_class_for_architecture,
-        )
-
-        model_class = get_hf_model_class_for_architecture(determine_architecture_from_hf_config(options["config"]))
-        model, report = model_class.from_pretrained(source, output_loading_info=True, **options)
-        if report["missing_keys"]:
-            raise ValueError(
-                f"{source} lacks {len(report['missing_keys'])} of the model's weight tensors, for example "
-                f"{sorted(report['missing_keys'])[0]}: fetch it again, or save the Hugging Face model anew."
-            )
-        return model
-
-
 def _with_adapter(folder: Path) -> type:
-    """Like _WholeModel; a low-rank fine-tune is added to the weights before the bridge folds them."""
+    """Like WholeModel; a low-rank fine-tune is added to the weights before the bridge folds them."""
     adapter, _, scale = load_adapter(folder)
 
-    class WithAdapter(_WholeModel):
+    class WithAdapter(WholeModel):
         @staticmethod
         def from_pretrained(source: str, **options):
-            model = _WholeModel.from_pretrained(source, **options)
+            model = WholeModel.from_pretrained(source, **options)
             merge_adapter(model, adapter, scale)
             return model
 
     return WithAdapter
 
 
-def _boot(
-    source: str, name: str, device: str, dtype: torch.dtype, bars: TextIO | None = None, model_class: type = _WholeModel
-) -> TransformerBridge:
-    from transformer_lens.model_bridge import TransformerBridge
-
-    with quiet_libraries(bars):
-        model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype, model_class=model_class)
-        model.enable_compatibility_mode(disable_warnings=True)
-    model.cfg.model_name = name
-    return model.eval().requires_grad_(False)
-
-
 def _boot_toy(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
     try:
         with quiet_libraries():
             model = load_toy(name, device, dtype)
-            model.enable_compatibility_mode(disable_warnings=True)
+            fold(model)
     except FileNotFoundError as error:
         raise ModelUnavailable(
             f"The toy model {name} is not whole ({in_short(error)}): restore the folder {TOY_FOLDER / name}, or "
@@ -198,21 +174,25 @@ def _boot_toy(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
     return model.eval().requires_grad_(False)
 
 
-def _boot_folder(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
+def _boot_folder(folder: Path, device: str, dtype: torch.dtype, check: bool) -> TransformerBridge:
     if (folder / ADAPTER_CONFIG).is_file():
-        return _boot_adapter(folder, device, dtype)
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"{folder} holds no model: there is no config.json in it; give a folder of save_pretrained, or of an "
-            "adapter."
-        )
+        return _boot_adapter(folder, device, dtype, check)
+    check_model_folder(folder)
     try:
-        return _boot(str(folder), folder.resolve().name, device, dtype)
-    except OSError as error:
-        raise ValueError(f"{folder} holds no complete model ({in_short(error)}).") from error
+        return boot(str(folder), name_of_folder(folder), device, dtype, check)
+    except RuntimeError as error:
+        if "mismatched_sizes" not in str(error):  # transformers' word for it
+            raise
+        raise ValueError(
+            f"{folder} holds no complete model: its weights have other sizes than its config.json says; fetch it again."
+        ) from error
+    except (OSError, KeyError, AttributeError, TypeError, IndexError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder} holds no complete model, or one that TransformerLens does not know ({in_short(error)})."
+        ) from error
 
 
-def _boot_adapter(folder: Path, device: str, dtype: torch.dtype) -> TransformerBridge:
+def _boot_adapter(folder: Path, device: str, dtype: torch.dtype, check: bool) -> TransformerBridge:
     base = json.loads((folder / ADAPTER_CONFIG).read_text())["base"]
     if base != EMBEDDED:
         raise ValueError(f"The adapter in {folder} is for {base}: only those for {EMBEDDED} can be loaded.")
@@ -228,14 +208,14 @@ def _boot_adapter(folder: Path, device: str, dtype: torch.dtype) -> TransformerB
             f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with "
             "`python -m scripts.train_adapter`."
         ) from error
-    return _boot(str(embedded_model_folder()), folder.resolve().name, device, dtype, model_class=model_class)
+    return boot(str(embedded_model_folder()), folder.resolve().name, device, dtype, check, model_class=model_class)
 
 
-def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
+def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype, check: bool) -> TransformerBridge:
     """From the local Hugging Face cache if it is whole there, else from the hub that HF_ENDPOINT names."""
     if in_hub_cache(repository):
         with hub_lookups(False):
-            return _boot(repository, name, device, dtype)
+            return boot(repository, name, device, dtype, check)
     with hub_lookups(True):
         ask_hub(repository)
         started = time.monotonic()
@@ -243,7 +223,7 @@ def _boot_from_hub(repository: str, name: str, device: str, dtype: torch.dtype) 
         print(f"Downloading {repository}{size} from {huggingface_hub.constants.ENDPOINT}", flush=True)
         os.environ["TQDM_POSITION"] = "-1"  # huggingface_hub's word for: show the bar in notebooks as well
         try:
-            model = _boot(repository, name, device, dtype, bars=sys.stdout)
+            model = boot(repository, name, device, dtype, check, bars=sys.stdout)
         except (OSError, HfHubHTTPError) as error:
             cause: BaseException = error  # transformers wraps what happened in advice that does not fit
             while cause.__cause__ or cause.__context__:

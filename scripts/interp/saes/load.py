@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.paths import ROOT
 from scripts.interp.models.hub import ask_hub, hub_lookups
+from scripts.interp.models.names import same_model
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.through_sae import check_by_trying, check_sae
 
@@ -49,11 +50,12 @@ def sae_folder(model: TransformerBridge, name: str | None = None) -> Path:
     return shipped[0]
 
 
-def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> SAE:
+def load_sae(model: TransformerBridge, folder: str | Path | None = None, *, check_model: bool = True) -> SAE:
     """The SAE in a folder, in float32 on the model's device; its `cfg.metadata` says for which hook point.
 
     folder: one that sae-lens wrote or that was downloaded by hand; None is the one that ships with the project for this
         model
+    check_model: False takes an SAE although its model's name is not known to be another name of this model
 
     Raises ValueError where a file is missing or damaged, where no SAE ships for this model, where the SAE is for
     another model, another hook point or another width, and for what is no SAE or not as it was trained: transcoders,
@@ -71,14 +73,15 @@ def load_sae(model: TransformerBridge, folder: str | Path | None = None) -> SAE:
         raise ValueError(
             f"{folder} holds no whole SAE ({type(error).__name__}: {error}): restore or download it again."
         ) from error
-    _check(sae, model, f"The SAE in {folder}")
+    _check(sae, model, f"The SAE in {folder}", check_model)
     return sae.eval().requires_grad_(False)
 
 
-def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> SAE:
+def load_hub_sae(model: TransformerBridge, release: str, sae_id: str, *, check_model: bool = True) -> SAE:
     """An SAE of a release that sae-lens knows by name, from the local Hugging Face cache or from the hub.
 
     release, sae_id: for example "gpt2-small-res-jb" and "blocks.8.hook_resid_pre", with `load_model("gpt2-small")`
+    check_model: as for `load_sae`
 
     Raises ValueError for a name that sae-lens does not know and for another model's SAE, ModelUnavailable where the SAE
     is not here and the hub can't be reached.
@@ -107,17 +110,20 @@ def load_hub_sae(model: TransformerBridge, release: str, sae_id: str) -> SAE:
                 raise ModelUnavailable(
                     f"The download of {repository}/{subfolder} stopped ({in_short(error)}): run it again to go on."
                 ) from error
-    _check(sae, model, f"The SAE {release}/{sae_id}")
+    _check(sae, model, f"The SAE {release}/{sae_id}", check_model)
     return sae.eval().requires_grad_(False)
 
 
-def _check(sae: SAE, model: TransformerBridge, which: str) -> None:
+def _check(sae: SAE, model: TransformerBridge, which: str, check_model: bool) -> None:
     """Raise ValueError where an SAE is not for this model as the labs load it."""
     check_sae(sae, which)
     check_by_trying(sae, which)
     metadata, cfg = sae.cfg.metadata, model.cfg
-    if metadata.model_name not in (None, cfg.model_name):
-        raise ValueError(f"{which} is for {metadata.model_name}; this model is {cfg.model_name}.")
+    if check_model and metadata.model_name is not None and not same_model(metadata.model_name, cfg.model_name):
+        raise ValueError(
+            f"{which} is for {metadata.model_name}; this model is {cfg.model_name}. If you know that they are one "
+            "model by two names, give check_model=False."
+        )
     if metadata.hook_name is None:
         raise ValueError(f"{which} does not say for which hook point it is: add metadata.hook_name to its cfg.json.")
     check_hooks(model, [metadata.hook_name])
