@@ -13,11 +13,10 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from scripts.course.reading import mended, text_of, what_is_wrong
+from scripts.course.reading import MAX_NOTEBOOK_BYTES, mended, text_of, what_is_wrong
 
 STUB = 'raise NotImplementedError("replace this line by your answer")'
 TEXT_STUB = "*Your answer here.*"
-MAX_NOTEBOOK_BYTES = 200_000_000
 
 
 class UnreadableNotebook(ValueError):

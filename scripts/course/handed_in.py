@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from scripts.course.cells import MAX_NOTEBOOK_BYTES
+from scripts.course.reading import MAX_NOTEBOOK_BYTES
 
 CHECKPOINTS = ".ipynb_checkpoints"
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and whatever begins with a dot, but for JupyterLab's checkpoints

@@ -3,6 +3,7 @@
 import json
 import re
 
+MAX_NOTEBOOK_BYTES = 200_000_000
 # The first bytes of what people save under the name of a notebook, and what to do about it
 _OTHER_FILES = {
     b"%pdf": "it is a PDF: hand in the .ipynb file itself",

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
-from scripts.course.cells import MAX_NOTEBOOK_BYTES, UnreadableNotebook, grade_id, is_answer, read_notebook
+from scripts.course.cells import UnreadableNotebook, grade_id, is_answer, read_notebook
 from scripts.course.handed_in import CHECKPOINTS, Found
+from scripts.course.reading import MAX_NOTEBOOK_BYTES
 
 MAX_NAMED = 5  # files named in one sentence
 _VERSION = re.compile(
