@@ -6,6 +6,9 @@ import torch
 
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.runs.at_hooks import hook_activations
+from scripts.interp.runs.caches import cache_filter
+from scripts.interp.runs.heads import check_head
+from scripts.interp.runs.hooks import zero_head
 from scripts.interp.runs.logits import get_top_predictions
 from scripts.interp.runs.losses import next_token_losses
 from scripts.interp.runs.prompts import check_layer, prompt_tokens, single_prompt_tokens
@@ -124,6 +127,18 @@ def test_a_text_longer_than_the_context_is_not_cut(gpt2):
 def test_single_prompt(toy):
     with pytest.raises(ValueError, match="2 prompts"):
         single_prompt_tokens(toy, torch.ones(2, 3, dtype=torch.long))
+
+
+def test_whole_numbers_of_any_library_are_layers_and_heads(toy):
+    for layer, head in ((np.int64(1), np.int32(2)), (torch.tensor(1), torch.tensor(2))):
+        assert check_head(toy, (layer, head)) == (1, 2) and {type(each) for each in check_head(toy, (layer, head))} == {
+            int
+        }
+        assert cache_filter(toy, "resid_post", layers=layer)("blocks.1.hook_resid_post")
+        assert zero_head(toy, layer, head)[0] == "blocks.1.attn.hook_z"
+        assert not cache_filter(toy, "resid_post", layers=[layer])("blocks.0.hook_resid_post")
+    with pytest.raises(ValueError, match="heads are 0 to 2"):
+        check_head(toy, (0, np.int64(3)))
 
 
 def test_layers(toy):
