@@ -22,6 +22,7 @@ from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.models.embedded import embedded_model_folder
 from scripts.interp.models.load import load_model, random_weight_copy
 from scripts.interp.models.registry import MODELS, available_models
+from tests.tiny_models import tiny_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # nobody listens on that port
@@ -197,12 +198,7 @@ def test_mps_is_tried_when_it_is_forced(gpt2_folder, monkeypatch):
 
 def tiny_model_folder(path: Path) -> Path:
     """A Llama of two layers and a GPT-2 tokenizer, as `save_pretrained` writes them."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(["hello world"] * 3, vocab_size=300, special_tokens=["<s>"], show_progress=False)
-    PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, bos_token="<s>", eos_token="<s>").save_pretrained(path)
+    tiny_tokenizer(path)
     torch.manual_seed(0)
     sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4)
     LlamaForCausalLM(LlamaConfig(vocab_size=300, num_key_value_heads=2, **sizes)).save_pretrained(path)
@@ -235,15 +231,18 @@ def test_a_model_that_the_bridge_changes_is_refused_with_the_number(tiny_folder)
         load_model(tiny_folder("vaultgemma"), device="cpu")
 
 
-def test_a_fold_that_goes_wrong_is_seen(tiny_folder, monkeypatch):
+@pytest.mark.parametrize("wrong", ["any folding", "that of value biases"])
+def test_a_fold_that_goes_wrong_is_seen(tiny_folder, monkeypatch, wrong):
     folded = TransformerBridge.process_weights
 
     def process_weights(self, **options):
         folded(self, **options)
-        self.original_model.model.layers[1].mlp.original_component.down_proj.weight.data *= 1.3
+        if wrong == "any folding" or options["fold_value_biases"]:
+            self.original_model.model.layers[1].mlp.original_component.down_proj.weight.data *= 1.3
 
     monkeypatch.setattr(TransformerBridge, "process_weights", process_weights)
-    with pytest.warns(UserWarning, match="as they are.*changes its log-probabilities"):
+    told = "weights as they are" if wrong == "any folding" else "value biases where they are"
+    with pytest.warns(UserWarning, match=f"{told}.*changes its log-probabilities"):
         load_model(tiny_folder("llama"), device="cpu")
 
 
