@@ -3,6 +3,7 @@
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.base.reference import reference_value
 from scripts.interp.base.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
+from scripts.interp.base.tables import save_table, table
 from scripts.interp.circuits.ablation import ablate_heads, mean_head_outputs, run_circuit
 from scripts.interp.circuits.attribution_patching import attribute_heads
 from scripts.interp.circuits.direct_effects import head_direct_effects

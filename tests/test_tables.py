@@ -1,0 +1,37 @@
+"""Tables that notebooks print and save."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from scripts.interp.base.tables import save_table, table
+
+ROWS = [
+    {"head": "L3H1", "effect": torch.tensor(0.5), "n": 12000, "p": 0.04},
+    {"head": "L10H11", "effect": -0.25, "n": np.int64(3)},
+]
+
+
+def test_numbers_stand_at_the_right_and_text_at_the_left():
+    assert table(ROWS, {"effect": "+.2f"}) == (
+        "head    effect       n      p\nL3H1     +0.50  12,000  0.040\nL10H11   -0.25       3      –"
+    )
+
+
+def test_no_rows_give_no_text():
+    assert table([]) == "" == table([], {"effect": "+.2f"})
+
+
+def test_a_format_of_a_column_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="no column 'efect'.*head"):
+        table(ROWS, {"efect": "+.2f"})
+
+
+def test_a_saved_table_has_a_name_on_every_value(tmp_path):
+    path = save_table(tmp_path / "new" / "heads.json", ROWS)
+    assert json.loads(path.read_text()) == [
+        {"head": "L3H1", "effect": 0.5, "n": 12000, "p": 0.04},
+        {"head": "L10H11", "effect": -0.25, "n": 3},
+    ]
