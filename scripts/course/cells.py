@@ -165,7 +165,17 @@ def visible_part(test: str) -> str:
 
 def hidden_lines(test: str) -> list[str]:
     """The lines of a test cell that no student may see, stripped, without the markers and empty lines."""
-    return [line.strip() for line, hidden in _lines(test) if hidden and line.strip() and "HIDDEN TESTS" not in line]
+    return [
+        line.strip()
+        for line, hidden in _lines(test)
+        if hidden and line.strip() and not re.search("(BEGIN|END) (HIDDEN|RECORDED) TESTS", line)
+    ]
+
+
+def recorded_part(test: str) -> str:
+    """The lines of a test cell between BEGIN RECORDED TESTS and END RECORDED TESTS, from which a record is made."""
+    found = re.search(r"^### BEGIN RECORDED TESTS$\n(.*?)^### END RECORDED TESTS$", test, re.M | re.S)
+    return found[1] if found else ""
 
 
 def _lines(test: str):

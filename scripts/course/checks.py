@@ -1,7 +1,8 @@
 """Checks for exercises: compare an answer with the truth and say what was probably forgotten.
 
 Every failed check raises `CheckFailed` with one readable hint. Graded cells call nothing else, so that feedback can
-show the hint alone and never a hidden test.
+show the hint alone and never a hidden test. What students see of a check calls the same functions, with recorded
+values (`scripts/course/recorded.py`).
 
 One rule says which types of number count, in every exercise: a number is a Python number, a NumPy number or a tensor
 with one entry; a tensor is in single or double precision, or a NumPy array. `answer` and `expect_close` turn NumPy's
@@ -10,8 +11,9 @@ into Python's and torch's, and values are compared in double precision. Only an 
 """
 
 import copy
+import numbers
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,10 @@ import torch
 
 class CheckFailed(AssertionError):
     """An exercise's check did not pass; the message is the hint for the student."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the hint, and not where in this file it was raised."""
+        return [f"CheckFailed: {self}"]
 
 
 def expect(condition: bool, hint: str) -> None:
@@ -66,36 +72,125 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def expect_close(
-    got: Any, expected: torch.Tensor | float, what: str, mistakes: Mapping[str, Any] | None = None, atol: float = 1e-5
+    got: Any, expected: Any, what: str, mistakes: Mapping[str, Any] | None = None, atol: float = 1e-5
 ) -> None:
     """Raise `CheckFailed` unless `got` has the shape of `expected` and equals it to `atol` (absolute and relative).
 
     NaN is expected where `expected` has it, and nowhere else. Types of number do not matter.
     `mistakes` maps a hint to the value that this mistake gives: the first one that `got` equals is the hint shown.
+    If `expected` is a list, `got` and the mistakes' values are lists as long as it, of what several calls gave: a hint
+    is shown if its mistake explains all of them, which no single number can that equals another by chance.
+    """
+    several = isinstance(expected, list)
+    if several:
+        fits = isinstance(got, Sequence) and len(got) == len(expected)
+        expect(fits, f"{what} should be a list with {len(expected)} entries.")
+    pairs = list(zip(got, expected)) if several else [(got, expected)]
+    tensors = [_as_tensor(each, right, what) for each, right in pairs]
+    truth = [torch.as_tensor(right) for _, right in pairs]
+    for hint, wrong in (mistakes or {}).items():
+        wrong = [torch.as_tensor(each) for each in wrong] if several else [torch.as_tensor(wrong)]
+        if all(each.isnan().all() and each.numel() for each in wrong):
+            continue  # many mistakes end in NaN
+        if not _all_close(wrong, truth, atol) and _all_close(tensors, wrong, atol):
+            raise CheckFailed(hint)
+    for tensor, right in zip(tensors, truth):
+        expect(tensor.shape == right.shape, f"{what} has shape {_shape(tensor)}, expected {_shape(right)}.")
+        tensor, right = tensor.detach().double().cpu(), right.detach().double().cpu()
+        expect(not (tensor.isnan() & ~right.isnan()).any(), f"{what} contains NaN.")
+        expect(
+            not (right.isnan() & ~tensor.isnan()).any(), f"{what} has a number where there is none: NaN is expected."
+        )
+        if not _all_close([tensor], [right], atol):
+            error = (tensor - right).abs().nan_to_num(0).max().item()
+            raise CheckFailed(f"{what} differs from the expected values by up to {error:.3g}.")
+
+
+def expect_equal(got: Any, expected: Any, what: str, mistakes: Mapping[str, Any] | None = None) -> None:
+    """Raise `CheckFailed` unless `got` is what is expected: a text, a whole number, a list or dictionary of them.
+
+    mistakes: as in `expect_close`
     """
     got = without_numpy(got)
-    if isinstance(expected, torch.Tensor) and expected.dim() > 0:
-        expect(isinstance(got, torch.Tensor), f"{what} should be a tensor, not {type(got).__name__}.")
-    expected = torch.as_tensor(expected)
-    try:
-        tensor = torch.as_tensor(got)
-    except Exception as error:
-        raise CheckFailed(f"{what} should be a tensor or a number, not {type(got).__name__}.") from error
-    if expected.dim() == 0 and isinstance(got, torch.Tensor) and got.numel() == 1:
-        tensor = tensor.reshape(())
     for hint, wrong in (mistakes or {}).items():
-        wrong = torch.as_tensor(wrong)
-        if wrong.isnan().all() and wrong.numel():
-            continue  # many mistakes end in NaN
-        if not _close(wrong, expected, atol) and _close(tensor, wrong, atol):
-            raise CheckFailed(hint)
-    expect(tensor.shape == expected.shape, f"{what} has shape {_shape(tensor)}, expected {_shape(expected)}.")
-    tensor, expected = (each.detach().double().cpu() for each in (tensor, expected))
-    expect(not (tensor.isnan() & ~expected.isnan()).any(), f"{what} contains NaN.")
-    expect(not (expected.isnan() & ~tensor.isnan()).any(), f"{what} has a number where there is none: NaN is expected.")
-    if not _close(tensor, expected, atol):
-        error = (tensor - expected).abs().nan_to_num(0).max().item()
-        raise CheckFailed(f"{what} differs from the expected values by up to {error:.3g}.")
+        expect(same(wrong, expected) or not same(got, wrong), hint)
+    expect(same(got, expected), f"{what}: expected {expected!r}, got {got!r}.")
+
+
+KINDS = {
+    "tensor": lambda got: isinstance(got, torch.Tensor),
+    "number": lambda got: _is_number(got),
+    "whole number": lambda got: _is_number(got) and not isinstance(got, bool) and float(got) == round(float(got)),
+    "int": lambda got: isinstance(got, numbers.Integral),
+    "text": lambda got: isinstance(got, str),
+    "function": callable,
+}
+
+
+def expect_kind(got: Any, kind: str | torch.dtype, hint: str) -> None:
+    """Raise `CheckFailed(hint)` unless `got` is of a kind of `KINDS`, or a tensor of a dtype.
+
+    `{type}` in the hint becomes the type of `got`, or the dtype of the tensor that it is.
+    """
+    got = without_numpy(got)
+    given = got.dtype if isinstance(kind, torch.dtype) and isinstance(got, torch.Tensor) else type(got).__name__
+    fits = given == kind if isinstance(kind, torch.dtype) else KINDS[kind](got)
+    expect(fits, hint.replace("{type}", str(given)))
+
+
+def expect_length(got: Any, n: int, hint: str) -> None:
+    """Raise `CheckFailed(hint)` unless `got` is a tuple or a list with n entries."""
+    expect(isinstance(got, (tuple, list)) and len(got) == n, hint)
+
+
+def expect_keys(got: Any, keys: list[str], hint: str) -> None:
+    """Raise `CheckFailed(hint)` unless `got` is a dictionary with exactly these keys."""
+    expect(isinstance(got, dict) and set(got) == set(keys), hint)
+
+
+def expect_no_nan(got: Any, hint: str) -> None:
+    """Raise `CheckFailed(hint)` if there is a NaN in a number or tensor, or in one of a list of them."""
+    several = got if isinstance(got, (list, tuple)) else [got]
+    expect(not any(torch.as_tensor(without_numpy(each)).isnan().any() for each in several), hint)
+
+
+def expect_error(error: type[Exception], hint: str, function: Callable, *args: Any, **kwargs: Any) -> None:
+    """Raise `CheckFailed(hint)` unless the call stops with this error; `{got}` in the hint becomes what it gave."""
+    stopped, result = _outcome(function, args, kwargs)
+    expect(isinstance(stopped, error), hint.replace("{got}", repr(type(stopped).__name__ if stopped else result)))
+
+
+def expect_no_error(error: type[Exception], hint: str, function: Callable, *args: Any, **kwargs: Any) -> None:
+    """Raise `CheckFailed(hint)` if the call stops with this error. What else may be wrong is for `answer` to say."""
+    expect(not isinstance(_outcome(function, args, kwargs)[0], error), hint)
+
+
+def expect_gradients(
+    function: Callable,
+    inputs: Mapping[str, Any],
+    expected: Mapping[str, torch.Tensor],
+    unreached: Mapping[str, str] | None = None,
+    atol: float = 1e-4,
+) -> None:
+    """Raise `CheckFailed` unless gradients flow from the function's results to its inputs, and are the expected ones.
+
+    inputs: arguments by name
+    expected: by input, the gradient of the sum of the squares of all numbers that the function returns
+    unreached: a hint of its own for an input that no gradient reaches
+    """
+    leave_out = "leave out .item(), .detach(), .data, numpy and torch.no_grad()."
+    with torch.enable_grad():
+        given = {name: copy.deepcopy(value) for name, value in inputs.items()}
+        leaves = [given[name].requires_grad_() for name in expected]
+        results = function(**given)
+        results = list(results) if isinstance(results, (tuple, list)) else [results]
+        flows = all(isinstance(each, torch.Tensor) and each.requires_grad for each in results)
+        expect(flows, f"No gradient flows through what you return: {leave_out}")
+        gradients = torch.autograd.grad(sum(each.square().sum() for each in results), leaves, allow_unused=True)
+    for (name, right), gradient in zip(expected.items(), gradients):
+        hint = (unreached or {}).get(name, f"No gradient reaches {name}: {leave_out}")
+        expect(gradient is not None, hint)
+        expect_close(gradient, right, f"The gradient at {name}", atol=atol)
 
 
 def without_numpy(value: Any) -> Any:
@@ -147,9 +242,38 @@ def same(left: Any, right: Any) -> bool:
     return not hasattr(left, "__dict__") or same(vars(left), vars(right))
 
 
-def _close(left: torch.Tensor, right: torch.Tensor, atol: float) -> bool:
-    return left.shape == right.shape and torch.allclose(
-        left.detach().double().cpu(), right.detach().double().cpu(), atol=atol, rtol=atol, equal_nan=True
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+
+
+def _outcome(function: Callable, args: tuple, kwargs: dict) -> tuple[Exception | None, Any]:
+    """The error with which a call on copies of the arguments stops, or what it returns."""
+    args, kwargs = copy.deepcopy((args, kwargs))
+    try:
+        return None, function(*args, **kwargs)
+    except Exception as error:
+        return error, None
+
+
+def _as_tensor(got: Any, expected: Any, what: str) -> torch.Tensor:
+    """A result as a tensor, if it can be compared with what is expected."""
+    got = without_numpy(got)
+    dimensions = torch.as_tensor(expected).dim()
+    if isinstance(expected, torch.Tensor) and dimensions > 0:
+        expect(isinstance(got, torch.Tensor), f"{what} should be a tensor, not {type(got).__name__}.")
+    try:
+        tensor = torch.as_tensor(got)
+    except Exception as error:
+        raise CheckFailed(f"{what} should be a tensor or a number, not {type(got).__name__}.") from error
+    one_entry = dimensions == 0 and isinstance(got, torch.Tensor) and got.numel() == 1
+    return tensor.reshape(()) if one_entry else tensor
+
+
+def _all_close(left: list[torch.Tensor], right: list[torch.Tensor], atol: float) -> bool:
+    return all(
+        a.shape == b.shape
+        and torch.allclose(a.detach().double().cpu(), b.detach().double().cpu(), atol=atol, rtol=atol, equal_nan=True)
+        for a, b in zip(left, right, strict=True)
     )
 
 

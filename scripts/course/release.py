@@ -1,9 +1,10 @@
-"""Make the student notebooks from the solved ones.
+"""Make the student notebooks, and the records that their checks read, from the solved notebooks.
 
     python -m scripts.course.release
 
-`solutions/` is the single source; nbgrader takes out answers, hidden tests, rubrics and outputs. The same
-source gives the same bytes every time.
+`solutions/` is the single source; nbgrader takes out answers, hidden tests, rubrics and outputs, and
+`scripts/course/recording.py` writes down what the visible checks compare with. The same source gives the same bytes
+every time.
 """
 
 import argparse
@@ -11,11 +12,17 @@ import logging
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT
 
-SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from scripts.course.recorded import Record
+
+SOLUTIONS, NOTEBOOKS, RECORDS = ROOT / "solutions", ROOT / "notebooks", ROOT / "data" / "checks"
 
 
 def student_versions(solutions: Path) -> dict[str, str]:
@@ -24,7 +31,7 @@ def student_versions(solutions: Path) -> dict[str, str]:
     import nbformat
 
     from scripts.course.assignments import released_path, stage
-    from scripts.course.cells import grade_id, read_notebook
+    from scripts.course.cells import read_notebook
 
     paths = sorted(solutions.glob("*.ipynb"))
     versions = {}
@@ -32,30 +39,61 @@ def student_versions(solutions: Path) -> dict[str, str]:
         stage(Path(folder), paths, with_grade_book=False)
         for path in paths:
             notebook = read_notebook(released_path(Path(folder), path.stem))
-            # lets `make check` notice an exercise that is gone altogether
-            notebook.metadata["marked_cells"] = [grade_id(cell) for cell in notebook.cells if grade_id(cell)]
-            for cell in notebook.cells:
-                cell.metadata.pop("execution", None)
+            dress(notebook, path.name)
             versions[path.name] = nbformat.writes(notebook) + "\n"
     return versions
 
 
-def release(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS) -> list[Path]:
-    """Write the student notebooks and remove those whose source is gone. Returns the paths written."""
-    versions = student_versions(solutions)
+def dress(notebook: "NotebookNode", name: str) -> None:
+    """Fold the checks away, and say where the notebook comes from. No marked cell's text changes: checksums stay."""
+    from scripts.course.cells import grade_id, is_test
+
+    # lets `make check` notice an exercise that is gone altogether
+    notebook.metadata["marked_cells"] = [grade_id(cell) for cell in notebook.cells if grade_id(cell)]
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if is_test(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab shows three dots that open it
+    title = next((cell for cell in notebook.cells if cell.cell_type == "markdown" and not grade_id(cell)), None)
+    if title is not None:
+        title.source += (
+            f"\n\n*This notebook is generated from `solutions/{name}` by `make release`. Work in it as you like; "
+            "changes to the lab itself are made there. Check cells are folded: click on the dots to open one.*"
+        )
+
+
+def records(solutions: Path) -> dict[str, "Record"]:
+    """What the visible checks of each lab compare with, by the lab's number. Raises ValueError."""
+    from scripts.course.recording import lab_of, record_lab
+
+    found = {lab_of(path): record_lab(path) for path in sorted(solutions.glob("*.ipynb"))}
+    return {lab: record for lab, record in found.items() if record.exercises}
+
+
+def release(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS, folder: Path = RECORDS) -> list[Path]:
+    """Write the student notebooks and records, and remove those whose source is gone. Returns the notebooks' paths."""
+    from scripts.course.recording import write_record
+
+    versions, recorded = student_versions(solutions), records(solutions)
+    for lab, record in recorded.items():
+        write_record(record, folder, lab)
     for name, text in versions.items():
         write_atomically(notebooks / name, text)
-    for path in notebooks.glob("*.ipynb"):
-        if path.name not in versions:
+    for path in [*notebooks.glob("*.ipynb"), *folder.glob("*.json"), *folder.glob("*.safetensors")]:
+        if path.name not in versions and path.stem not in recorded:
             path.unlink()
     return [notebooks / name for name in versions]
 
 
-def drifted(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS) -> list[str]:
-    """Names of notebooks that are not what `release` would write: edited, missing, or without a source."""
-    versions = student_versions(solutions)
+def drifted(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS, folder: Path = RECORDS) -> list[str]:
+    """Names of files that are not what `release` would write: edited, missing, or without a source."""
+    from scripts.course.recording import agrees
+
+    versions, recorded = student_versions(solutions), records(solutions)
     present = {path.name: path.read_text(encoding="utf-8") for path in notebooks.glob("*.ipynb")}
-    return sorted(name for name in versions.keys() | present.keys() if versions.get(name) != present.get(name))
+    differing = {name for name in versions.keys() | present.keys() if versions.get(name) != present.get(name)}
+    differing |= {f"{lab}.json" for lab, record in recorded.items() if not agrees(record, folder, lab)}
+    return sorted(differing | {path.name for path in folder.glob("*.json") if path.stem not in recorded})
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 from scripts.course.grading.definitions import Definitions, Notebook
 from scripts.course.grading.statements import names_tested
@@ -160,12 +161,12 @@ def _watch(setup: dict):
     import torch  # already imported by the set-up cell
     from torch import Tensor, nn
 
-    from scripts.course import checks
+    from scripts.course import checks, recorded
 
-    modules = [checks, builtins, copy, json, os, torch, nn.functional, _THIS]
+    modules = [checks, recorded, builtins, copy, json, os, torch, nn.functional, _THIS]
     modules += [value for value in setup.values() if inspect.ismodule(value)]
     before = [(module, dict(vars(module))) for module in {id(m): m for m in modules}.values()]
-    functions = [value for value in vars(checks).values() if inspect.isfunction(value)]
+    functions = [f for module in (checks, recorded) for f in vars(module).values() if inspect.isfunction(f)]
     code = [(f, f.__code__, f.__defaults__, f.__kwdefaults__) for f in functions]
     tensor = {name: inspect.getattr_static(Tensor, name) for name in dir(Tensor)}
 
@@ -184,7 +185,7 @@ def _watch(setup: dict):
             if any(
                 a is not b for a, b in zip((function.__code__, function.__defaults__, function.__kwdefaults__), parts)
             ):
-                return f"checks.{function.__name__} was changed"
+                return f"{function.__module__}.{function.__name__} was changed"
         for name, value in tensor.items():
             if inspect.getattr_static(Tensor, name, None) is not value:
                 return f"Tensor.{name} was replaced"
@@ -201,7 +202,7 @@ def _guard(setup: dict, changed) -> dict:
     """The checks that the set-up cell imported, each looking for changes right before it decides."""
     from torch import Tensor, nn
 
-    from scripts.course import checks
+    from scripts.course import checks, recorded
 
     def unchanged():
         what = changed()
@@ -214,16 +215,21 @@ def _guard(setup: dict, changed) -> dict:
         _plain(result, (Tensor, nn.Parameter), getattr(function, "__name__", "the function"))
         return result
 
-    def expect(condition, hint):
-        unchanged()
-        checks.expect(condition, hint)
+    def guarded(check):
+        def guard(*args, **kwargs):
+            unchanged()
+            if next(iter(inspect.signature(check).parameters)) == "got":
+                _plain(args[0], (Tensor, nn.Parameter), "your function")
+            check(*args, **kwargs)
 
-    def expect_close(got, *args, **kwargs):
-        unchanged()
-        _plain(got, (Tensor, nn.Parameter), "your function")
-        checks.expect_close(got, *args, **kwargs)
+        return guard
 
-    guards = {checks.answer: answer, checks.expect: expect, checks.expect_close: expect_close}
+    def check(name, *functions, **given):
+        recorded.replay(name, functions, given, tools)
+
+    guards = {f: guarded(f) for name, f in vars(checks).items() if name.startswith("expect")} | {checks.answer: answer}
+    tools = SimpleNamespace(**{f.__name__: guard for f, guard in guards.items()})
+    guards[recorded.check] = check
     return {name: guards[value] for name, value in setup.items() if inspect.isfunction(value) and value in guards}
 
 

@@ -24,6 +24,7 @@ _MUST_FAIL = {
     "assert": "assert False, '{nonce}'",
     "expect": "expect(False, '{nonce}')",
     "expect_close": "expect_close([0.0, 1.0], [1.0, 1.0], '{nonce}')",
+    "check": "check('{nonce}')",
 }
 # Other errors are accidents: a late interrupt, a full memory, a student's own variable called `expect`.
 _OF_A_CANARY = ("AssertionError", "CheckFailed")
