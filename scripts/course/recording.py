@@ -158,20 +158,25 @@ def record_exercise(
     recorder = Recorder(tensors)
     namespace = dict(setup)
     exec(exercise.solution, namespace)
-    lines = [
-        line
+    exec(check_line(exercise), namespace | {"check": recorder.check})
+    if recorder.name != f"{lab}/{exercise.id}":
+        raise ValueError(f"its visible part checks {recorder.name!r}; it must be '{lab}/{exercise.id}'")
+    exec(recorded_part(exercise.test), namespace | recorder.tools())
+    return recorder.calls
+
+
+def check_line(exercise: Exercise) -> str:
+    """The statement of a test's visible part that calls `check`. Raises ValueError unless there is exactly one."""
+    found = [
+        ast.unparse(line)
         for line in ast.parse(visible_part(exercise.test)).body
         if isinstance(line, ast.Expr)
         and isinstance(line.value, ast.Call)
         and getattr(line.value.func, "id", "") == "check"
     ]
-    if len(lines) != 1:
-        raise ValueError(f"its visible part calls `check` {len(lines)} times; it must do so once")
-    exec(ast.unparse(lines[0]), namespace | {"check": recorder.check})
-    if recorder.name != f"{lab}/{exercise.id}":
-        raise ValueError(f"its visible part checks {recorder.name!r}; it must be '{lab}/{exercise.id}'")
-    exec(recorded_part(exercise.test), namespace | recorder.tools())
-    return recorder.calls
+    if len(found) != 1:
+        raise ValueError(f"its visible part calls `check` {len(found)} times; it must do so once")
+    return found[0]
 
 
 def lab_of(path: Path) -> str:
