@@ -45,10 +45,11 @@ from scripts.interp.planted.superposition import feature_dimensionality, train_s
 from scripts.interp.runs.activation_file import load_activations, save_activations
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
 from scripts.interp.runs.caches import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
+from scripts.interp.runs.heads import head_name, strongest
 from scripts.interp.runs.hooks import check_hooks, run_with_hooks, zero_head
 from scripts.interp.runs.logits import compute_logit_diff, get_top_predictions, logit_lens
 from scripts.interp.runs.losses import next_token_losses
-from scripts.interp.runs.residual import get_residual_stream_norms
+from scripts.interp.runs.residual import get_residual_stream_norms, relative_error
 from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 from scripts.interp.runs.token_positions import role_positions, token_positions
 from scripts.interp.saes.costs import Machine, mlp_sites, plan, sae_cost

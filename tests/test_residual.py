@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.runs.residual import get_residual_stream_norms
+from scripts.interp.runs.residual import get_residual_stream_norms, relative_error
 
 PROMPT = "When John and Mary went to the store, John gave a book to"
 
@@ -28,3 +28,9 @@ def test_bos_is_far_longer_than_the_rest(model):
 def test_empty_prompt(model):
     with pytest.raises(ValueError, match="empty"):
         get_residual_stream_norms(model, "")
+
+
+def test_relative_error_is_that_of_each_position():
+    exact = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    rebuilt = torch.tensor([[3.0, 4.5], [1.0, 2.0]])
+    torch.testing.assert_close(relative_error(rebuilt, exact), torch.tensor([0.1, 0.5]))

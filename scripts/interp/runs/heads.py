@@ -1,8 +1,11 @@
-"""Attention heads as arguments: pairs (layer, head), counted from 0."""
+"""Attention heads as arguments and in tables: pairs (layer, head), counted from 0."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from jaxtyping import Real
+from torch import Tensor
 
 from scripts.interp.base.numbers import check_index
 from scripts.interp.runs.prompts import check_layer
@@ -27,3 +30,19 @@ def check_head(model: TransformerBridge, head: Head, what: str = "head", kind: s
     layer, number = head
     whose = {"q": "query", "k": "key and value", "v": "key and value"}.get(kind, "a layer's")
     return check_layer(model, layer), check_index(what, number, n_heads_of(model, kind), f"{whose} heads")
+
+
+def head_name(head: Head) -> str:
+    """How a head is written: layer 3, head 1 is "L3H1"."""
+    layer, number = head
+    return f"L{layer}H{number}"
+
+
+def strongest(values: Real[Tensor, "n_layers n_heads"], n: int | None = None) -> list[Head]:
+    """The n heads with the largest absolute values as (layer, head), largest first; all of them without an n.
+
+    values: one for each head, [n_layers, n_heads]; it may have any columns, positions say. No more are returned than
+        there are
+    """
+    order = values.flatten().abs().argsort(descending=True, stable=True).tolist()
+    return [divmod(i, values.shape[1]) for i in order[:n]]

@@ -1,4 +1,4 @@
-"""How long the residual stream is, layer by layer."""
+"""How long the residual stream is, layer by layer, and how far a rebuilt one is from it."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def get_residual_stream_norms(model: TransformerBridge, prompt: Prompt) -> Float
     with torch.no_grad():
         _, cache = model.run_with_cache(tokens[None], names_filter=names)
     return torch.stack([cache[name][0].float().norm(dim=-1) for name in names])
+
+
+def relative_error(rebuilt: Float[Tensor, "*pos d"], exact: Float[Tensor, "*pos d"]) -> Float[Tensor, "*pos"]:
+    """||rebuilt - exact|| / ||exact|| over the last axis: one number for each position of [pos, d_model]."""
+    return (rebuilt - exact).norm(dim=-1) / exact.norm(dim=-1)
