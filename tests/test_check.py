@@ -19,7 +19,7 @@ from tests.fixtures.tiny_lab import HARD_CODED2, RIGHT1, RIGHT2, WRONG1, cell_of
 def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     tiny_lab.write(folder / "solutions" / f"{tiny_lab.LAB}.ipynb", tiny_lab.solved_lab())
-    return read_notebook(release.release(folder / "solutions", folder / "notebooks")[0])
+    return read_notebook(release.release(folder)[0])
 
 
 @pytest.fixture

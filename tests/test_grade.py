@@ -88,7 +88,8 @@ type(get_ipython()).run_cell = run_cell
 type(get_ipython()).run_cell_async = run_cell_async
 """,
     "checks renamed away": "expect_close = expect = lambda *a, **k: None",
-    "checks patched": "import scripts.course.checks as c\nc._close = lambda *a, **k: True",
+    "recorded checks renamed away": "check = lambda *a, **k: None",
+    "checks patched": "import scripts.course.checks as c\nc._all_close = lambda *a, **k: True",
     "errors shown with another text": """
 import IPython
 show = get_ipython()._showtraceback
@@ -100,11 +101,17 @@ TAMPERING = {
     "patches the comparison and hides it": """
 def row_means(x):
     import scripts.course.checks as checks
-    real = checks._close
+    real = checks._all_close
     def close(*a):
-        checks._close = real
+        checks._all_close = real
         return True
-    checks._close = close
+    checks._all_close = close
+    return torch.zeros(x.shape[0])
+""",
+    "replaces what replays a record": """
+def row_means(x):
+    import scripts.course.recorded as recorded
+    recorded.replay = lambda *a, **k: None
     return torch.zeros(x.shape[0])
 """,
     "changes the code of a check": """
@@ -294,7 +301,7 @@ def graded(tmp_path_factory):
     """The output folder, and the rows of grades.csv by student."""
     folder = tmp_path_factory.mktemp("class")
     tiny_lab.write(folder / "solutions" / f"{LAB}.ipynb", tiny_lab.solved_lab())
-    (path,) = release.release(folder / "solutions", folder / "notebooks")
+    (path,) = release.release(folder)
     released = read_notebook(path)
     for student, content in submissions(released):
         target = folder / "handed in" / student / f"{LAB}.ipynb"

@@ -19,21 +19,21 @@ from tests.fixtures import tiny_lab
 
 
 @pytest.fixture
-def folders(tmp_path):
+def root(tmp_path):
     tiny_lab.write(tmp_path / "solutions" / f"{tiny_lab.LAB}.ipynb", tiny_lab.solved_lab())
-    return tmp_path / "solutions", tmp_path / "notebooks"
+    return tmp_path
 
 
-def test_release_twice_gives_the_same_bytes_and_no_drift(folders):
-    (path,) = release.release(*folders)
+def test_release_twice_gives_the_same_bytes_and_no_drift(root):
+    (path,) = release.release(root)
     first = path.read_bytes()
-    assert release.drifted(*folders) == []
-    release.release(*folders)
+    assert release.drifted(root) == []
+    release.release(root)
     assert path.read_bytes() == first
 
 
-def test_nothing_secret_is_left(folders):
-    (path,) = release.release(*folders)
+def test_nothing_secret_is_left(root):
+    (path,) = release.release(root)
     text = path.read_text()
     for secret in (
         "HIDDEN",
@@ -55,19 +55,19 @@ def test_nothing_secret_is_left(folders):
     assert setup_of(released) == setup_of(source)
 
 
-def test_an_edited_a_lost_and_a_stray_notebook_are_drift(folders):
-    solutions, notebooks = folders
-    (path,) = release.release(*folders)
+def test_an_edited_a_lost_and_a_stray_notebook_are_drift(root):
+    notebooks = root / "notebooks"
+    (path,) = release.release(root)
     original = path.read_text()
     path.write_text(original.replace("Average each row", "Average every row"))
-    assert release.drifted(*folders) == [path.name]
+    assert release.drifted(root) == [path.name]
     path.unlink()
-    assert release.drifted(*folders) == [path.name]
+    assert release.drifted(root) == [path.name]
     path.write_text(original)
     (notebooks / "99-stray.ipynb").write_text(original)
-    assert release.drifted(*folders) == ["99-stray.ipynb"]
-    release.release(*folders)
-    assert release.drifted(*folders) == [] and not (notebooks / "99-stray.ipynb").exists()
+    assert release.drifted(root) == ["99-stray.ipynb"]
+    release.release(root)
+    assert release.drifted(root) == [] and not (notebooks / "99-stray.ipynb").exists()
 
 
 def test_the_repository_has_not_drifted():
@@ -99,9 +99,9 @@ def test_no_solution_or_hidden_test_is_in_a_student_notebook(path):
         (lambda cells: cells.pop(1), "'setup'"),
     ],
 )
-def test_a_source_that_breaks_the_conventions_is_named(folders, broken, message):
+def test_a_source_that_breaks_the_conventions_is_named(root, broken, message):
     notebook = tiny_lab.solved_lab()
     broken(notebook.cells)
-    tiny_lab.write(folders[0] / f"{tiny_lab.LAB}.ipynb", notebook)
+    tiny_lab.write(root / "solutions" / f"{tiny_lab.LAB}.ipynb", notebook)
     with pytest.raises(ValueError, match=f"00-tiny.ipynb: .*{message}"):
-        release.release(*folders)
+        release.release(root)

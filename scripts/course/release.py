@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from scripts.course.recorded import Record
 
-SOLUTIONS, NOTEBOOKS, RECORDS = ROOT / "solutions", ROOT / "notebooks", ROOT / "data" / "checks"
+SOLUTIONS, NOTEBOOKS, RECORDS = "solutions", "notebooks", "data/checks"  # in the repository
 
 
 def student_versions(solutions: Path) -> dict[str, str]:
@@ -70,11 +70,15 @@ def records(solutions: Path) -> dict[str, "Record"]:
     return {lab: record for lab, record in found.items() if record.exercises}
 
 
-def release(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS, folder: Path = RECORDS) -> list[Path]:
-    """Write the student notebooks and records, and remove those whose source is gone. Returns the notebooks' paths."""
+def release(root: Path = ROOT) -> list[Path]:
+    """Write the student notebooks and records of a repository, and remove those whose source is gone.
+
+    Returns the notebooks' paths. Raises ValueError if a source is malformed.
+    """
     from scripts.course.recording import write_record
 
-    versions, recorded = student_versions(solutions), records(solutions)
+    notebooks, folder = root / NOTEBOOKS, root / RECORDS
+    versions, recorded = student_versions(root / SOLUTIONS), records(root / SOLUTIONS)
     for lab, record in recorded.items():
         write_record(record, folder, lab)
     for name, text in versions.items():
@@ -85,11 +89,12 @@ def release(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS, folder: Pa
     return [notebooks / name for name in versions]
 
 
-def drifted(solutions: Path = SOLUTIONS, notebooks: Path = NOTEBOOKS, folder: Path = RECORDS) -> list[str]:
+def drifted(root: Path = ROOT) -> list[str]:
     """Names of files that are not what `release` would write: edited, missing, or without a source."""
     from scripts.course.recording import agrees
 
-    versions, recorded = student_versions(solutions), records(solutions)
+    notebooks, folder = root / NOTEBOOKS, root / RECORDS
+    versions, recorded = student_versions(root / SOLUTIONS), records(root / SOLUTIONS)
     present = {path.name: path.read_text(encoding="utf-8") for path in notebooks.glob("*.ipynb")}
     differing = {name for name in versions.keys() | present.keys() if versions.get(name) != present.get(name)}
     differing |= {f"{lab}.json" for lab, record in recorded.items() if not agrees(record, folder, lab)}
