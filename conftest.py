@@ -4,11 +4,13 @@ import gc
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.fixtures.twice import is_run_twice
 from tests.rounding import take_rounding_for_equal
 from tests.shapes import check_shapes_in
 
@@ -126,6 +128,8 @@ def pytest_collectstart(collector):
 
 def pytest_itemcollected(item):
     if item.path.suffix == ".ipynb":
+        if item.config.getoption("own_kernels") or is_run_twice(item.path, item.cell):
+            item.runtest = twice(item.runtest)
         compare = item.compare_outputs
 
         def compare_but_for_rounding(got, expected, skip_compare=None):
@@ -133,6 +137,16 @@ def pytest_itemcollected(item):
 
         item.compare_outputs = compare_but_for_rounding
         item.output_timeout = OUTPUT_SECONDS
+
+
+def twice(run: Callable[[], None]) -> Callable[[], None]:
+    """A cell that is run again has to show the same as before: it rests on nothing that it changes itself."""
+
+    def run_and_run_again() -> None:
+        run()
+        run()
+
+    return run_and_run_again
 
 
 def play_back(collector) -> None:
