@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from nbgrader.validator import Validator
 
 from scripts.course import release
 from scripts.course.cells import (
@@ -10,6 +11,7 @@ from scripts.course.cells import (
     exercises_of,
     grade_id,
     hidden_lines,
+    is_test,
     read_notebook,
     setup_of,
     written_of,
@@ -53,6 +55,32 @@ def test_nothing_secret_is_left(root):
     assert tiny_lab.cell_of(released, "ex1-row-means").source.endswith(f'Returns [rows]."""\n    {STUB}')
     assert written_of(released)[0].text.strip() == TEXT_STUB
     assert setup_of(released) == setup_of(source)
+
+
+def test_checks_are_folded_and_the_notebook_says_where_it_comes_from(root):
+    (path,) = release.release(root)
+    released = read_notebook(path)
+    folded = [cell for cell in released.cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+    assert folded == [cell for cell in released.cells if is_test(cell)] and len(folded) == 2
+    assert f"generated from `solutions/{tiny_lab.LAB}.ipynb`" in released.cells[0].source
+
+
+def test_nbgraders_validate_takes_folded_checks_for_unchanged(root):
+    """Its button in JupyterLab compares checksums first, then runs the notebook."""
+    (path,) = release.release(root)
+    notebook = read_notebook(path)
+    tiny_lab.cell_of(notebook, "ex1-row-means").source = tiny_lab.EX1
+    tiny_lab.cell_of(notebook, "ex2-last-true").source = "def last_true(flags):\n    return 0"
+    path.write_text(nbformat.writes(notebook))
+    found = Validator().validate(str(path))
+    assert "changed" not in found
+    assert [each["error"].split(": ")[-1].strip() for each in found["failed"]] == [
+        "This is the first True; the last one is asked for.",
+        "You did not provide a response.",  # the written answer
+    ]
+    tiny_lab.cell_of(notebook, "test-ex2-last-true").source = "pass"
+    path.write_text(nbformat.writes(notebook))
+    assert len(Validator().validate(str(path))["changed"]) == 1
 
 
 def test_an_edited_a_lost_and_a_stray_notebook_are_drift(root):
