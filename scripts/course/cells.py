@@ -138,6 +138,15 @@ def written_of(notebook: NotebookNode) -> list[Written]:
     return found
 
 
+def student_code(notebook: NotebookNode) -> list[tuple[str, str]]:
+    """The code that a student wrote, in order, each with the id of the exercise that it answers, "" for other cells."""
+    return [
+        (cell.source, grade_id(cell) if is_answer(cell) else "")
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not is_test(cell) and (is_answer(cell) or not grading(cell))
+    ]
+
+
 def is_graded(notebook: NotebookNode) -> bool:
     """Whether there is a point to be had; the exercises of a notebook without one are checked only."""
     return any(grading(cell).get("points") for cell in notebook.cells)

@@ -17,13 +17,13 @@ from scripts.course.cells import (
     is_test,
     read_notebook,
     setup_of,
+    student_code,
     written_of,
 )
 from scripts.course.grading import clean
 from scripts.course.grading.clean_process import ENDED
 from scripts.course.grading.execute import error_of, execute
 from scripts.course.grading.statements import names_set, names_tested
-from scripts.course.grading.submission import student_code
 
 
 class NothingToCheck(ValueError):

@@ -12,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from IPython.core.inputtransformer2 import TransformerManager
 
 from scripts.course.cells import Exercise, visible_part
 from scripts.course.grading.execute import SETUP_SECONDS, environment
-from scripts.course.grading.forks import Nursery
 from scripts.course.reading import mended
+
+if TYPE_CHECKING:
+    from scripts.course.grading.forks import Nursery  # which only a grader has
 
 _WATCHING = ("time", "capture", "prun")
 _CELL_MAGIC = re.compile(r"get_ipython\(\)\.run_cell_magic\('(\w+)', (?:'.*?'|\".*?\"), ('.*'|\".*\")\)")
@@ -42,7 +44,11 @@ class SetupBroken(RuntimeError):
 
 
 def run(
-    setup: str, cells: list[tuple[str, str]], exercises: list[Exercise], seconds: float, nursery: Nursery | None = None
+    setup: str,
+    cells: list[tuple[str, str]],
+    exercises: list[Exercise],
+    seconds: float,
+    nursery: "Nursery | None" = None,
 ) -> dict[str, Verdict]:
     """Verdicts by exercise id.
 

@@ -22,13 +22,21 @@ from nbgrader.converters import Autograde
 from nbgrader.preprocessors import CheckCellMetadata, SaveAutoGrades
 
 from scripts.course.assignments import course_directory, grade_book, released_path
-from scripts.course.cells import UnreadableNotebook, exercises_of, grade_id, is_test, read_notebook, setup_of
+from scripts.course.cells import (
+    UnreadableNotebook,
+    exercises_of,
+    grade_id,
+    is_test,
+    read_notebook,
+    setup_of,
+    student_code,
+)
 from scripts.course.grading import by_hand, clean
 from scripts.course.grading.choice import HandedIn, NotFound, NothingHandedIn, choose, read_all
 from scripts.course.grading.clean_process import ENDED
 from scripts.course.grading.execute import error_of, execute
 from scripts.course.grading.forks import Nursery, start_kernels_in
-from scripts.course.grading.submission import rebuild, student_code
+from scripts.course.grading.submission import rebuild
 from scripts.course.grading.tampering import Instrumented
 from scripts.course.handed_in import Found
 from scripts.course.reading import mended

@@ -7,7 +7,7 @@ only the text of answers and of ordinary cells comes from the student. Every rep
 import nbformat.v4
 from nbformat import NotebookNode
 
-from scripts.course.cells import grade_id, grading, is_answer, is_test
+from scripts.course.cells import grade_id, is_answer
 
 
 def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNode, list[str]]:
@@ -51,15 +51,6 @@ def rebuild(submitted: NotebookNode, released: NotebookNode) -> tuple[NotebookNo
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
     return notebook, notes
-
-
-def student_code(notebook: NotebookNode) -> list[tuple[str, str]]:
-    """The code that a student wrote, in order, each with the id of the exercise that it answers, "" for other cells."""
-    return [
-        (cell.source, grade_id(cell) if is_answer(cell) else "")
-        for cell in notebook.cells
-        if cell.cell_type == "code" and not is_test(cell) and (is_answer(cell) or not grading(cell))
-    ]
 
 
 def _ordinary(cell: NotebookNode) -> NotebookNode:
