@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 PYTHON3 ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help setup model labs test test-quick lab doctor release check grade report stability lock-check clean
+.PHONY: help setup model lab check doctor clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,25 @@ setup:
 model: setup  ## fetch and convert the embedded model (the other targets do it too)
 	@$(PYTHON) -m scripts.prepare_embedded_model
 
+lab: model  ## open JupyterLab on the student notebooks
+	@$(PYTHON) -m scripts.start_jupyterlab
+
+check: model  ## check your notebook of one lab: make check LAB=01
+	@$(PYTHON) -m scripts.course.check $(LAB)
+
+doctor:  ## say what is installed, what is missing and what to do
+	@test -n "$(PYTHON3)" || { echo "No Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON3) scripts/doctor.py
+
+clean:  ## delete .venv, the fetched model and everything in outputs/
+	@rm -rf .venv checkpoints/fetched *.egg-info .pytest_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find outputs -mindepth 1 ! -name .gitkeep ! -path outputs/attention_patterns ! -path outputs/patching_results \
+		! -path outputs/sae_features -delete
+
+# instructors only: `make student` leaves out what stands from here to the end
+.PHONY: labs test test-quick release student grade report stability lock-check
+
 labs: model  ## execute every solved lab, results in outputs/; some: LAB="02 03"; one after another: JOBS=1
 	@$(PYTHON) -m scripts.run_labs $(LAB) $(if $(JOBS),--jobs $(JOBS))
 
@@ -28,14 +47,11 @@ test: model  ## run the whole test suite
 test-quick: model  ## what to run while editing: no notebooks, nothing that takes long
 	@$(PYTHON) -m pytest --quick
 
-lab: model  ## open JupyterLab on the student notebooks
-	@$(PYTHON) -m scripts.start_jupyterlab
-
-check: model  ## check your notebook of one lab: make check LAB=01
-	@$(PYTHON) -m scripts.course.check $(LAB)
-
 release: setup  ## regenerate notebooks/ from solutions/
 	@$(PYTHON) -m scripts.course.release
+
+student: setup  ## write what students get, as a folder and a zip archive: make student DEST=dir
+	@$(PYTHON) -m scripts.course.student_half "$(DEST)"
 
 grade: model  ## grade a class: make grade SUBMISSIONS=dir OUT=dir
 	@$(PYTHON) -m scripts.course.grade "$(SUBMISSIONS)" "$(OUT)"
@@ -48,13 +64,4 @@ stability: model  ## run the notebook tests again, twice and with one thread; no
 
 lock-check: setup  ## check that the pinned set resolves on DGX Spark (aarch64); needs the network
 	@$(PYTHON) -m scripts.check_requirements
-
-doctor:  ## say what is installed, what is missing and what to do
-	@test -n "$(PYTHON3)" || { echo "No Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON3) scripts/doctor.py
-
-clean:  ## delete .venv, the fetched model and everything in outputs/
-	@rm -rf .venv checkpoints/fetched *.egg-info .pytest_cache
-	@find scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
-	@find outputs -mindepth 1 ! -name .gitkeep ! -path outputs/attention_patterns ! -path outputs/patching_results \
-		! -path outputs/sae_features -delete
+# end of instructors only

@@ -60,6 +60,7 @@ SECONDS = {
     "test_extension_stheno": 18,
     "test_check": 23,
     "test_reference": 12,
+    "test_student_half": 11,
     "test_shipped_toy_saes": 10,
     "test_setup": 10,
 }

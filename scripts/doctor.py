@@ -51,12 +51,12 @@ def checks():
     fine = os.access(ROOT, os.W_OK)
     yield "repository", fine, f"{ROOT} {'can' if fine else 'can NOT'} be written to"
     if not PYTHON.exists():
-        yield "set-up", False, "not done yet: run `make labs` or `make lab`"
+        yield "set-up", False, "not done yet: run `make lab`"
         return
     found = subprocess.run([str(PYTHON), "-c", IN_VENV], cwd=ROOT, text=True, capture_output=True)
     if found.returncode != 0:
         reason = (found.stderr.strip().splitlines() or ["no reason given"])[-1]
-        yield "set-up", False, f"broken ({reason}): run `make clean`, then `make labs`"
+        yield "set-up", False, f"broken ({reason}): run `make clean`, then `make lab`"
         return
     torch_line, model_line = found.stdout.strip().splitlines()
     yield "set-up", True, torch_line

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 
@@ -17,24 +18,37 @@ def quoted(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", text)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_that_a_page_names_are_there(page):
+def files_not_there(page: Path, root: Path) -> list[str]:
+    """The files that a page of the repository in `root` names or links to, and that are not in it."""
     text = page.read_text(encoding="utf-8")
     paths = [name for name in quoted(text) if re.fullmatch(r"[\w./-]+(/|\.(py|md|json|toml|txt|lock|ipynb|xz))", name)]
     paths = [name for name in paths if not name.startswith(MADE) and "NN" not in name]
-    known = {path.name for folder in ("scripts", "tests", "data", "docs") for path in (ROOT / folder).rglob("*")}
-    for name in paths:
+    known = {path.name for folder in ("scripts", "tests", "data", "docs") for path in (root / folder).rglob("*")}
+
+    def is_there(name: str) -> bool:
         bare = "/" not in name.rstrip("/")
-        assert (page.parent / name).exists() or (ROOT / name).exists() or bare and name.rstrip("/") in known, name
+        return (page.parent / name).exists() or (root / name).exists() or bare and name.rstrip("/") in known
+
     links = re.findall(r"\]\((?!http)([^)#]+)", text)
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    return [name for name in paths if not is_there(name)] + [
+        link for link in links if not (page.parent / link).exists()
+    ]
+
+
+def targets_not_there(page: Path, root: Path) -> set[str]:
+    """The targets of make that a page names and that the Makefile in `root` has not."""
+    targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.M))
+    return set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M)) - targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page):
+    assert files_not_there(page, ROOT) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_targets_of_make_that_a_page_names_are_there(page):
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
-    named = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M)
-    assert set(named) <= targets
+    assert targets_not_there(page, ROOT) == set()
 
 
 def test_options_of_commands_are_named_as_they_are():

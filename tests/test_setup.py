@@ -136,7 +136,7 @@ def test_doctor_says_what_is_missing_in_a_fresh_clone(clone):
     shutil.copy(ROOT / "scripts" / "doctor.py", clone / "scripts")
     found = run(clone, "scripts/doctor.py")
     assert found.returncode == 1
-    assert re.search(r"!! +set-up +not done yet: run `make labs`", found.stdout)
+    assert re.search(r"!! +set-up +not done yet: run `make lab`", found.stdout)
 
 
 def page_at(address: str) -> bytes:
