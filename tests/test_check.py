@@ -9,7 +9,7 @@ from scripts.course import release
 from scripts.course.cells import exercises_of, grade_id, grading, read_notebook, setup_of, written_of
 from scripts.course.check import main
 from scripts.course.checking import taken_names
-from scripts.course.grading.statements import names_set, names_tested
+from scripts.course.judging.statements import names_set, names_tested
 from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, RIGHT1, RIGHT2, WRONG1, cell_of, filled

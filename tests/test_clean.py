@@ -5,8 +5,8 @@ import ast
 import pytest
 
 from scripts.course.cells import Exercise
-from scripts.course.grading import clean
-from scripts.course.grading.statements import needed, statements
+from scripts.course.judging import clean
+from scripts.course.judging.statements import needed, statements
 from tests.fixtures import tiny_lab
 
 MEAN = "def row_means(x):\n    return x.sum(-1) * V_one"

@@ -17,9 +17,10 @@ from scripts.course import release
 from scripts.course.assignments import grade_book
 from scripts.course.cells import Exercise, UnreadableNotebook, hidden_lines, read_notebook
 from scripts.course.grade import main
-from scripts.course.grading import by_hand, clean
-from scripts.course.grading.execute import execute
+from scripts.course.grading import by_hand
 from scripts.course.grading.tampering import Instrumented
+from scripts.course.judging import clean
+from scripts.course.judging.execute import execute
 from scripts.course.pages import remote_parts
 from scripts.course.report import report, safe
 from scripts.interp.base.paths import ROOT

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from scripts.course.cells import UnreadableNotebook, read_notebook
-from scripts.course.grading import clean
+from scripts.course.judging import clean
 from scripts.course.reading import mended
 
 ONE = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}

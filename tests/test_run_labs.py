@@ -225,7 +225,7 @@ def test_remote_parts_are_found_and_taken_out(tag):
 
 
 def test_a_graded_notebook_saves_into_a_folder_of_its_own(tmp_path, monkeypatch):
-    from scripts.course.grading.execute import environment
+    from scripts.course.judging.execute import environment
     from scripts.interp.base.paths import outputs_folder
 
     monkeypatch.setenv("LAB_OUTPUTS", environment(str(tmp_path))["LAB_OUTPUTS"])

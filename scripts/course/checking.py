@@ -20,10 +20,10 @@ from scripts.course.cells import (
     student_code,
     written_of,
 )
-from scripts.course.grading import clean
-from scripts.course.grading.clean_process import ENDED
-from scripts.course.grading.execute import error_of, execute
-from scripts.course.grading.statements import names_set, names_tested
+from scripts.course.judging import clean
+from scripts.course.judging.clean_process import ENDED
+from scripts.course.judging.execute import error_of, execute
+from scripts.course.judging.statements import names_set, names_tested
 
 
 class NothingToCheck(ValueError):

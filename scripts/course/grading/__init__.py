@@ -1,1 +1,1 @@
-"""Running a student's notebook and judging it."""
+"""Grading one student: what counts of what was handed in, who tampers, points given by hand, and what is said."""

@@ -76,7 +76,7 @@ class Nursery:
         return self._fork("kernel", (connection_file,), folder, environment)
 
     def judged(self, job: dict[str, Any], seconds: float, folder: str, environment: dict[str, str]) -> bytes:
-        """What a clean process (`scripts.course.grading.clean_process`) finds for a job, as it would write it.
+        """What a clean process (`scripts.course.judging.clean_process`) finds for a job, as it would write it.
 
         seconds: after which it is ended. Returns nothing but b"" if it ended without a word. Raises ForkFailed.
         """
@@ -165,7 +165,7 @@ def _be_kernel(connection_file: str) -> None:
 
 
 def _judge(owner: Connection, job: dict[str, Any]) -> None:
-    from scripts.course.grading.clean_process import run_job
+    from scripts.course.judging.clean_process import run_job
 
     owner.send_bytes(run_job(job, owner.fileno()))
     os._exit(0)

@@ -31,14 +31,15 @@ from scripts.course.cells import (
     setup_of,
     student_code,
 )
-from scripts.course.grading import by_hand, clean
+from scripts.course.grading import by_hand
 from scripts.course.grading.choice import HandedIn, NotFound, NothingHandedIn, choose, read_all
-from scripts.course.grading.clean_process import ENDED
-from scripts.course.grading.execute import error_of, execute
 from scripts.course.grading.forks import Nursery, start_kernels_in
 from scripts.course.grading.submission import rebuild
 from scripts.course.grading.tampering import Instrumented
 from scripts.course.handed_in import Found
+from scripts.course.judging import clean
+from scripts.course.judging.clean_process import ENDED
+from scripts.course.judging.execute import error_of, execute
 from scripts.course.reading import mended
 from scripts.interp.base.files import write_atomically
 

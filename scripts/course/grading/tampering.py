@@ -6,7 +6,7 @@ set-up cell imports. A missing error, an error with another text, or a result wh
 reported.
 
 What canaries cannot see: a change that spares them, for instance one that looks at a cell's text first. It
-gains nothing, because points come from the clean process (`scripts.course.grading.clean`); a test that passes in the
+gains nothing, because points come from the clean process (`scripts.course.judging.clean`); a test that passes in the
 kernel and fails there is reported too. Nor is this a sandbox: a submission runs with the rights of the person
 who grades and can read and write that person's files, the solved labs included. Grade submissions of people
 you don't know in a container.
@@ -18,7 +18,7 @@ import nbformat.v4
 from nbformat import NotebookNode
 
 from scripts.course.cells import is_test, setup_of, visible_part
-from scripts.course.grading.execute import error_of
+from scripts.course.judging.execute import error_of
 
 _MUST_FAIL = {
     "assert": "assert False, '{nonce}'",

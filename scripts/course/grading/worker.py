@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from scripts.course.grading.execute import environment
+from scripts.course.judging.execute import environment
 
 # What a lab's helpers load as soon as they are used
 BEHIND_THE_HELPERS = ("transformer_lens.model_bridge", "ipykernel.kernelapp", "IPython.core.completer")

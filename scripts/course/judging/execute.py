@@ -12,8 +12,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from scripts.course.cells import clear_outputs, grade_id
-from scripts.course.grading.clean_process import ENDED
-from scripts.course.grading.installers import asked, kept_out
+from scripts.course.judging.clean_process import ENDED
+from scripts.course.judging.installers import asked, kept_out
 
 # A cell that writes more is interrupted. A figure that carries plotly.js has 5 MB; nobody reads 1 MB of text.
 MAX_TEXT, MAX_SHOWN = 1_000_000, 20_000_000

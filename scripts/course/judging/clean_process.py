@@ -1,7 +1,7 @@
-"""The clean process: judge each exercise of a submission by itself. Started by `scripts.course.grading.clean` only.
+"""The clean process: judge each exercise of a submission by itself. Started by `scripts.course.judging.clean` only.
 
 From the student's cells only definitions run (imports, functions, classes), and what the exercise's own functions
-rest on (`scripts.course.grading.statements`); outside answer cells only if it calls nothing. The process runs the
+rest on (`scripts.course.judging.statements`); outside answer cells only if it calls nothing. The process runs the
 set-up cell once and forks for every exercise. A test has a namespace of its own, which gets only the exercise's
 functions, and before every verdict it is checked that nothing which the verdict rests on was replaced.
 
@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from scripts.course.grading.definitions import Definitions, Notebook
-from scripts.course.grading.statements import names_tested
+from scripts.course.judging.definitions import Definitions, Notebook
+from scripts.course.judging.statements import names_tested
 
 MAX_HINT = 600  # characters; the text of an error may be the student's own
 ENDED = "ended its Python process"
@@ -68,7 +68,7 @@ def run_job(job: dict, results: int) -> bytes:
 
 
 def _in_a_fork(seconds: float, results: int, judge: Callable[[], dict]) -> dict:
-    """What `judge` returns, computed in a child process: the fields of a `scripts.course.grading.clean.Verdict`."""
+    """What `judge` returns, computed in a child process: the fields of a `scripts.course.judging.clean.Verdict`."""
     token = secrets.token_hex(16).encode()  # a stray write to the pipe is not taken for a verdict
     reading, writing = os.pipe()
     child = os.fork()

@@ -1,7 +1,7 @@
 """Run a student's functions and their tests in a clean process: its verdict is the one that counts.
 
 A notebook's kernel belongs to the student's code: any cell may change how later cells are run or shown. In
-the clean process (`scripts.course.grading.clean_process`) nothing runs but the lab's own set-up cell, the student's
+the clean process (`scripts.course.judging.clean_process`) nothing runs but the lab's own set-up cell, the student's
 definitions and the lab's own test cell. The hidden tests run nowhere else, so no notebook can print them.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from IPython.core.inputtransformer2 import TransformerManager
 
 from scripts.course.cells import Exercise, visible_part
-from scripts.course.grading.execute import SETUP_SECONDS, environment
+from scripts.course.judging.execute import SETUP_SECONDS, environment
 from scripts.course.reading import mended
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run(
 def _in_a_new_process(job: dict, seconds: float, scratch: str) -> tuple[bytes, str]:
     """What the clean process wrote, and what to say if that is nothing."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.course.grading.clean_process"],
+        [sys.executable, "-m", "scripts.course.judging.clean_process"],
         cwd=scratch,
         env=environment(scratch),
         stdin=subprocess.PIPE,

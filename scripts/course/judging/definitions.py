@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from scripts.course.grading.statements import Statement, needed, statements, touches
+from scripts.course.judging.statements import Statement, needed, statements, touches
 
 
 class Notebook:

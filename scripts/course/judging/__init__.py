@@ -1,0 +1,1 @@
+"""How a notebook is run and its exercises are judged, in `make check` and in grading alike."""
