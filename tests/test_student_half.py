@@ -20,8 +20,8 @@ from tests.test_documentation import files_not_there, targets_not_there
 DATE = 1_700_000_000  # seconds since 1970
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # what only those who teach run, whatever the rule of the command says
-TEACHING = {f"scripts/course/{name}.py" for name in """assignments grade handed_in lab_run pages release report
-    student_half students""".split()}  # fmt: skip
+TEACHING = {f"scripts/course/{name}.py" for name in """assignments grade handed_in lab_run pages recording release
+    report student_half students""".split()}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_notebooks_that_somebody_wrote_into_are_not_handed_out(tmp_path, monkeyp
     monkeypatch.setattr(student_half, "student_half", dict)
     monkeypatch.setattr(release, "drifted", lambda: ["01-a.ipynb"])
     assert main([str(tmp_path / "labs")]) == 2 and not list(tmp_path.iterdir())
-    assert "not what `make release` makes of solutions/ (01-a.ipynb)" in capsys.readouterr().err
+    assert "is not what `make release` makes of solutions/ (01-a.ipynb)" in capsys.readouterr().err
 
 
 def test_what_is_interrupted_leaves_nothing_half_made(tmp_path, monkeypatch):

@@ -226,8 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
         logging.getLogger("traitlets").setLevel(logging.ERROR)
         if names := drifted():
             raise NoStudentHalf(
-                f"notebooks/ is not what `make release` makes of solutions/ ({', '.join(names)}): run it first. "
-                "What somebody wrote into these notebooks is lost then, and would be handed out now."
+                f"What students get is not what `make release` makes of solutions/ ({', '.join(names)}): run it first. "
+                "What somebody wrote into notebooks/ is lost then, and would be handed out now."
             )
         print(report(files, folder, write(files, folder, int(git(ROOT, "log", "-1", "--format=%ct")))))
     except NoStudentHalf as error:
