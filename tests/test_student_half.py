@@ -216,6 +216,16 @@ def test_notebooks_that_somebody_wrote_into_are_not_handed_out(tmp_path, monkeyp
     assert "is not what `make release` makes of solutions/ (01-a.ipynb)" in capsys.readouterr().err
 
 
+def test_a_malformed_source_is_named(tmp_path, monkeypatch, capsys):
+    def malformed():
+        raise ValueError("01-a.ipynb: the notebook has 2 cells with the grade_id 'setup'.")
+
+    monkeypatch.setattr(student_half, "student_half", dict)
+    monkeypatch.setattr(release, "drifted", malformed)
+    assert main([str(tmp_path / "labs")]) == 2 and not list(tmp_path.iterdir())
+    assert capsys.readouterr().err.startswith("01-a.ipynb: ")
+
+
 def test_what_is_interrupted_leaves_nothing_half_made(tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

@@ -230,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "What somebody wrote into notebooks/ is lost then, and would be handed out now."
             )
         print(report(files, folder, write(files, folder, int(git(ROOT, "log", "-1", "--format=%ct")))))
-    except NoStudentHalf as error:
+    except ValueError as error:  # ours, or that a source is malformed
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
