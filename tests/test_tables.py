@@ -20,6 +20,13 @@ def test_numbers_stand_at_the_right_and_text_at_the_left():
     )
 
 
+def test_what_rounds_to_zero_has_no_minus():
+    rows = [{"x": value} for value in (-0.001, 0.001, -0.006, float("-inf"))]
+    assert table(rows, {"x": "+.2f"}).split() == ["x", "+0.00", "+0.00", "-0.01", "-inf"]
+    assert table(rows[:1], {"x": ".1%"}).split() == ["x", "-0.1%"]
+    assert table(rows[:1], {"x": ".0%"}).split() == ["x", "0%"]
+
+
 def test_no_rows_give_no_text():
     assert table([]) == "" == table([], {"effect": "+.2f"})
 

@@ -57,4 +57,8 @@ def _written(value: Any, specification: str | None) -> str:
         return NOTHING
     if not isinstance(value, Number) or isinstance(value, bool):
         return str(value)
-    return format(value, specification or ("," if isinstance(value, int) else ".3f"))
+    written = format(value, specification or ("," if isinstance(value, int) else ".3f"))
+    if written.strip("+-0.,%"):
+        return written
+    # Minus zero is a small number, rounded: whether there is a minus depends on the order of summing.
+    return written.replace("-", "+" if "+" in (specification or "") else "")
