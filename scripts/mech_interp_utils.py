@@ -2,7 +2,7 @@
 
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.base.reference import reference_value
-from scripts.interp.base.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
+from scripts.interp.base.statistics import bootstrap_interval, largest_mean_p, rank_agreement, rank_correlation, ratio
 from scripts.interp.base.tables import save_table, table
 from scripts.interp.circuits.ablation import ablate_heads, mean_head_outputs, run_circuit
 from scripts.interp.circuits.attribution_patching import attribute_heads
@@ -10,7 +10,7 @@ from scripts.interp.circuits.direct_effects import head_direct_effects
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.circuits.patching import patch_heads, patch_stream
 from scripts.interp.circuits.path_patching import path_patch
-from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
+from scripts.interp.circuits.prompt_pairs import PromptPairs, pair_differences, prompt_pairs
 from scripts.interp.features.contexts import load_contexts, sae_latents, strongest_contexts, top_contexts
 from scripts.interp.features.intruder import context_vectors, intruder_trials, intruders_found, token_rarity
 from scripts.interp.features.matching import best_feature, feature_f1, named_positions, token_list

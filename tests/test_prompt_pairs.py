@@ -5,7 +5,7 @@ import torch
 
 from scripts.interp.circuits.patching import patch_heads
 from scripts.interp.circuits.path_patching import path_patch
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs, prompt_pairs, swap
+from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs, pair_differences, prompt_pairs, swap
 from scripts.interp.circuits.sweeps import first_difference
 from scripts.interp.text.ioi import WHEN_TEMPLATES, create_ioi_dataset
 
@@ -22,6 +22,14 @@ def test_samples_become_tokens(language_model):
     assert pairs.clean.shape == pairs.corrupted.shape
     where = (pairs.clean != pairs.corrupted).nonzero()
     assert len(where) == 4 and first_difference(pairs) == where[:, 1].min()  # the giver's name
+
+
+def test_differences_are_each_pairs_own():
+    tokens = torch.zeros(2, 3, dtype=torch.long)
+    logits = torch.zeros(2, 3, 4)
+    logits[:, -1] = torch.tensor([[1.0, 2.0, 4.0, 8.0], [10.0, 20.0, 40.0, 80.0]])
+    pairs = PromptPairs(tokens, tokens, torch.tensor([3, 0]), torch.tensor([1, 2]))
+    assert pair_differences(logits, pairs).tolist() == [6.0, -30.0]
 
 
 def test_swap_keeps_the_answers(toy_pairs):

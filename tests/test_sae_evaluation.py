@@ -7,7 +7,7 @@ from sae_lens.registry import get_sae_class
 
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
 from scripts.interp.runs.hooks import run_with_hooks
-from scripts.interp.saes.evaluate import evaluate_sae, ratio, splice
+from scripts.interp.saes.evaluate import evaluate_sae, splice
 from scripts.interp.saes.in_sae_lens import attached, sae_lens_losses
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
@@ -116,17 +116,6 @@ def test_positions_that_are_left_out_keep_their_activations(trained_toy, rows, a
         torch.isclose(x, bos).all(dim=-1, keepdim=True), torch.full((), 1e6), encode(x)
     )
     assert abs(evaluate_sae(trained_toy, spiky, HOOK, rows, limit, 4).recovered_mean.value - 1) < 1e-4
-
-
-def test_intervals_are_over_rows():
-    same = ratio(torch.full((9,), 2.0).double(), torch.full((9,), 4.0).double())
-    assert same == pytest.approx((0.5, 0.5, 0.5))
-    estimate = ratio(torch.tensor([0.0, 4.0] * 20).double(), torch.full((40,), 4.0).double())
-    assert (
-        estimate.value == 0.5
-        and estimate.low == pytest.approx(0.34, abs=0.06)
-        and estimate.high == pytest.approx(0.66, abs=0.06)
-    )
 
 
 def test_bad_input(trained_toy, rows, activations):

@@ -8,7 +8,14 @@ import torch
 from scipy.stats import spearmanr
 
 from scripts.interp.base.progress import progress_bar
-from scripts.interp.base.statistics import bootstrap_interval, bootstrap_weights, rank_agreement, rank_correlation
+from scripts.interp.base.statistics import (
+    bootstrap_interval,
+    bootstrap_weights,
+    largest_mean_p,
+    rank_agreement,
+    rank_correlation,
+    ratio,
+)
 
 
 def test_weights_are_drawn_with_replacement():
@@ -59,6 +66,17 @@ def test_the_mean_is_covered_as_often_as_promised():
 def test_intervals_refuse(values):
     with pytest.raises(ValueError, match="values has shape .* at least two"):
         bootstrap_interval(values)
+
+
+def test_a_ratios_interval_draws_both_together():
+    same = ratio(torch.full((9,), 2.0), torch.full((9,), 4.0))
+    assert same == pytest.approx((0.5, 0.5, 0.5))
+    estimate = ratio(torch.tensor([0.0, 4.0] * 20), torch.full((40,), 4.0))
+    assert (
+        estimate.value == 0.5
+        and estimate.low == pytest.approx(0.34, abs=0.06)
+        and estimate.high == pytest.approx(0.66, abs=0.06)
+    )
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -178,3 +196,15 @@ def test_short_work_shows_nothing(capsys):
     with progress_bar(3, "x", True) as bar:
         bar.update(3)
     assert time.perf_counter() - start < 1 and capsys.readouterr().out.strip() == ""
+
+
+def test_the_largest_mean_finds_something_where_nothing_is_shared():
+    """Some heads have large effects of either sign, in each prompt others: no prompts agree, and p is small."""
+    generator = torch.Generator().manual_seed(5)
+    sizes = torch.cat([torch.full((6,), 30.0), torch.full((54,), 0.1)])
+    found = [largest_mean_p(sizes * torch.randn(4, 60, generator=generator), 99, seed) for seed in range(40)]
+    assert sum(p < 0.05 for p in found) >= 10
+    alike = [largest_mean_p(torch.randn(4, 60, generator=generator), 99, seed) for seed in range(40)]
+    assert sum(p < 0.05 for p in alike) <= 5  # of equal size: as it should be
+    assert largest_mean_p(torch.ones(2, 4), 9) == 1.0  # the data count as one shuffle, and equal ones count
+    assert found[0] * 100 == pytest.approx(round(found[0] * 100))

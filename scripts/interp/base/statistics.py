@@ -1,4 +1,6 @@
-"""How sure a number is: bootstrap intervals, rank correlation."""
+"""How sure a number is: bootstrap intervals, rank correlation, agreement between prompts."""
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Real
@@ -24,6 +26,23 @@ def bootstrap_interval(values: Real[Tensor, " n"], level: float = 0.95, n_resamp
     tail = (1 - level) / 2
     low, high = torch.quantile(means, torch.tensor([tail, 1 - tail])).tolist()
     return low, high
+
+
+class Estimate(NamedTuple):
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def ratio(numerator: Float[Tensor, " n"], denominator: Float[Tensor, " n"]) -> Estimate:
+    """The ratio of two sums over the same n cases (which is that of their means), with its bootstrap interval."""
+    numerator, denominator = numerator.detach().cpu().double(), denominator.detach().cpu().double()
+    weights = bootstrap_weights(len(numerator)).double()
+    resampled = (weights @ numerator) / (weights @ denominator)
+    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
+    return Estimate((numerator.sum() / denominator.sum()).item(), low, high)
 
 
 def rank_correlation(a: Real[Tensor, "*shape"], b: Real[Tensor, "*shape"]) -> float:
@@ -76,3 +95,18 @@ def rank_agreement(effects: Real[Tensor, "n_prompts n_heads"]) -> float:
     n_varied = (ranks.norm(dim=1) > 0).sum()
     agreement = float(((ranks @ ranks.T).sum() - n_varied) / (n * (n - 1)))
     return round(agreement, 12)  # so that the order of summing can't break a tie between equal agreements
+
+
+def largest_mean_p(effects: Real[Tensor, "n_prompts n_heads"], n_shuffles: int, seed: int = 0) -> float:
+    """A tempting test that finds circuits in random weights: is the largest mean effect larger than shuffled ones?
+
+    effects: [n_prompts, n_heads]; each prompt's are shuffled over the heads on their own, n_shuffles times
+    Returns the p-value. Where heads of some layers have larger effects of either sign than others, shuffling mixes
+    them, the largest shuffled mean is too small, and so is p. Notebook 02 asks for agreement between prompts instead.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(n_shuffles, *effects.shape, generator=generator).argsort(dim=-1)
+    shuffled = effects.detach().cpu().expand(n_shuffles, -1, -1).gather(-1, order)
+    largest = shuffled.mean(dim=1).abs().amax(dim=-1)
+    as_large = (largest >= effects.mean(dim=0).abs().max().cpu()).sum().item()
+    return (as_large + 1) / (n_shuffles + 1)

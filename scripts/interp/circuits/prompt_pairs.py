@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from scripts.interp.runs.logits import compute_logit_diff
 from scripts.interp.runs.prompts import prompt_tokens
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ def prompt_pairs(model: TransformerBridge, samples: Sequence[Mapping[str, str]])
     pairs = PromptPairs(tokens[: len(samples)], tokens[len(samples) :], answers, wrong)
     check_pairs(model, pairs)
     return pairs
+
+
+def pair_differences(logits: Float[Tensor, "batch pos d_vocab"], pairs: PromptPairs) -> Float[Tensor, " batch"]:
+    """Logit of each pair's answer minus logit of its wrong answer, at the last position: [batch], in logits.
+
+    logits: of the pairs' clean prompts, their corrupted prompts, or one of them with something changed
+    Raises ValueError for logits of another number of prompts.
+    """
+    return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)
 
 
 def check_pairs(model: TransformerBridge, pairs: PromptPairs) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scripts.interp.base.progress import progress_bar
-from scripts.interp.base.statistics import bootstrap_weights
+from scripts.interp.base.statistics import Estimate, ratio
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
 from scripts.interp.runs.hooks import run_with_hooks
 from scripts.interp.runs.losses import losses_of_logits
@@ -27,14 +27,6 @@ if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load
     from transformer_lens.model_bridge import TransformerBridge
 
 BATCH_ROWS = 4
-
-
-class Estimate(NamedTuple):
-    """A number and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class SaeMetrics(NamedTuple):
@@ -197,12 +189,3 @@ def measure_cross_entropies(
             losses[key].append((loss * ~is_left_out[:, 1:]).double().sum(dim=1))
             bar.update(len(tokens))
     return {key: torch.cat(values) for key, values in losses.items()}
-
-
-def ratio(numerator: Float[Tensor, " n_rows"], denominator: Float[Tensor, " n_rows"]) -> Estimate:
-    """The ratio of two sums over rows, [n_rows] each, with its bootstrap interval."""
-    numerator, denominator = numerator.cpu(), denominator.cpu()
-    weights = bootstrap_weights(len(numerator)).double()
-    resampled = (weights @ numerator) / (weights @ denominator)
-    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
-    return Estimate((numerator.sum() / denominator.sum()).item(), low, high)
