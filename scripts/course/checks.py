@@ -139,13 +139,20 @@ def expect_kind(got: Any, kind: str | torch.dtype, hint: str) -> None:
 
 
 def expect_length(got: Any, n: int, hint: str) -> None:
-    """Raise `CheckFailed(hint)` unless `got` is a tuple or a list with n entries."""
-    expect(isinstance(got, (tuple, list)) and len(got) == n, hint)
+    """Raise `CheckFailed(hint)` unless `got` is a tuple or a list with n entries, or a tensor [n] of numbers."""
+    listed = isinstance(got, (tuple, list)) or isinstance(got, torch.Tensor) and got.dim() == 1
+    expect(listed and len(got) == n, hint)
 
 
 def expect_keys(got: Any, keys: list[str], hint: str) -> None:
     """Raise `CheckFailed(hint)` unless `got` is a dictionary with exactly these keys."""
     expect(isinstance(got, dict) and set(got) == set(keys), hint)
+
+
+def expect_between(got: Any, low: float, high: float, hint: str) -> None:
+    """Raise `CheckFailed(hint)` unless the number `got` is one from low to high; `{got}` in the hint becomes it."""
+    got = float(without_numpy(got))
+    expect(low <= got <= high, hint.replace("{got}", f"{got:.3f}"))
 
 
 def expect_no_nan(got: Any, hint: str) -> None:
@@ -243,7 +250,9 @@ def same(left: Any, right: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1 and value.dtype != torch.bool
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _outcome(function: Callable, args: tuple, kwargs: dict) -> tuple[Exception | None, Any]:

@@ -29,6 +29,7 @@ VOCABULARY = (
     "expect_kind",
     "expect_length",
     "expect_keys",
+    "expect_between",
     "expect_no_nan",
     "expect_error",
     "expect_no_error",

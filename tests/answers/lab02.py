@@ -66,7 +66,7 @@ WRONG = {
                 "return text[: second.start()] + stranger + text[second.end() :]",
                 "return text[: second.start()] + indirect_object + text[second.end() :]",
             ),
-            "Expected",
+            "The indirect object stands there now",
         ),
         "two spaces": (("+ stranger +", '+ " " + stranger +'), "two spaces"),
         "unchanged": (
@@ -74,7 +74,10 @@ WRONG = {
             "Nothing was replaced",
         ),
         "changes the sample": (('text = sample["clean"]', 'text = sample.pop("clean")'), "changed its input"),
-        "only up to the stranger": (("+ stranger + text[second.end() :]", "+ stranger"), "Expected"),
+        "only up to the stranger": (
+            ("+ stranger + text[second.end() :]", "+ stranger"),
+            "What follows the name is missing",
+        ),
         "a part of the subject refused": (
             ("if stranger in (subject, indirect_object):", "if stranger in subject or stranger == indirect_object:"),
             "only if the stranger IS",
@@ -213,82 +216,91 @@ WRONG = {
             "",
         ),
         "directions swapped": (('direction == "denoising"', 'direction == "noising"'), "the other direction"),
-        "always denoising": (('direction == "denoising"', "True"), "Noising the token"),
+        "always denoising": (('direction == "denoising"', "True"), "This is the other direction"),
         "one position too early through BOS": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position - 1] = cache[name][:, position - 1]"),
-            "position",
+            "the position before",
         ),
         "one position too late": (
             (
                 "resid[:, position] = cache[name][:, position]",
                 "p = min(position + 1, resid.shape[1] - 1)\n        resid[:, p] = cache[name][:, p]",
             ),
-            "position",
+            "the position after",
         ),
         "activation returned unchanged": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position] = resid[:, position]"),
-            "must bring the answer back",
+            "The patch did nothing",
         ),
-        "hook returns nothing": (("        return resid\n", ""), "must bring the answer back"),
-        "all positions": (("resid[:, position] = cache[name][:, position]", "resid[:] = cache[name]"), "all positions"),
+        "hook returns nothing": (("        return resid\n", ""), "The patch did nothing"),
+        "all positions": (
+            ("resid[:, position] = cache[name][:, position]", "resid[:] = cache[name]"),
+            "Do you patch all positions",
+        ),
         "batch index instead of position": (
             (
                 "resid[:, position] = cache[name][:, position]",
                 "resid[position % len(resid)] = cache[name][position % len(resid)]",
             ),
-            "`resid[:, position]`",
+            "the first axis is the batch",
         ),
         "after the layer": (("hook_resid_pre", "hook_resid_post"), "after the layer"),
-        "next layer": (('f"blocks.{layer}.', 'f"blocks.{min(layer + 1, 1)}.'), ""),
-        "first layer always": (('f"blocks.{layer}.', 'f"blocks.{0 * layer}.'), "right layer"),
+        "next layer": (
+            ('f"blocks.{layer}.', 'f"blocks.{min(layer + 1, model.cfg.n_layers - 1)}.'),
+            "before the next one",
+        ),
+        "first layer always": (('f"blocks.{layer}.', 'f"blocks.{0 * layer}.'), "the first one whatever"),
         "mean over prompts": (("per_prompt=True", "per_prompt=False"), "per_prompt"),
         "source runs on the base prompts": (
             ("model.run_with_cache(source", "model.run_with_cache(base"),
-            "must bring the answer back",
+            "other prompts than those that run",
         ),
         "base runs on the source prompts": (
             ("model.run_with_hooks(base", "model.run_with_hooks(source"),
-            "on the source's prompts",
+            "on the prompts that the activation comes from",
         ),
-        "answers exchanged": (("pairs.answers, pairs.wrong_answers", "pairs.wrong_answers, pairs.answers"), ""),
+        "answers exchanged": (
+            ("pairs.answers, pairs.wrong_answers", "pairs.wrong_answers, pairs.answers"),
+            "answer minus wrong answer",
+        ),
         "only the first prompt": (
             ("resid[:, position] = cache[name][:, position]", "resid[0, position] = cache[name][0, position]"),
             "Only the first prompt is patched",
         ),
         "first prompt's activation for all": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position] = cache[name][:1, position]"),
-            "differs from the expected",
+            "each gets its own",
         ),
         "added instead of replaced": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position] += cache[name][:, position]"),
-            "differs from the expected",
+            "put it in its place",
         ),
         "earlier positions too": (
             (
                 "resid[:, position] = cache[name][:, position]",
                 "resid[:, : position + 1] = cache[name][:, : position + 1]",
             ),
-            "positions",
+            "up to this one",
         ),
         "later positions too": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, position:] = cache[name][:, position:]"),
-            "positions",
+            "from this one on",
         ),
         "last position always": (
             ("resid[:, position] = cache[name][:, position]", "resid[:, -1] = cache[name][:, -1]"),
-            "must bring the answer back",
+            "the last position, whatever",
         ),
-        "attention's output instead of the stream": (("hook_resid_pre", "hook_attn_out"), "must bring the answer back"),
+        "attention's output instead of the stream": (("hook_resid_pre", "hook_attn_out"), "what attention writes"),
         "softmax instead of logits": (
             ("compute_logit_diff(logits,", "compute_logit_diff(logits.softmax(dim=-1),"),
-            "differs from the expected",
+            "leave out the softmax",
         ),
         "log-probabilities of the answer": (
             (
                 "return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
                 "return logits[:, -1].log_softmax(-1).gather(1, pairs.answers[:, None])[:, 0]",
             ),
-            "differs from the expected",
+            "log-probability",
         ),
         "normalised": (
             (
@@ -299,8 +311,11 @@ WRONG = {
             ),
             "normalised effects",
         ),
-        "first position's logits": (("compute_logit_diff(logits,", "compute_logit_diff(logits[:, :1],"), ""),
-        "layers beyond the second": (('f"blocks.{layer}.', 'f"blocks.{min(layer, 1)}.'), "another layer"),
+        "first position's logits": (
+            ("compute_logit_diff(logits,", "compute_logit_diff(logits[:, :1],"),
+            "at the first position",
+        ),
+        "layers beyond the second": (('f"blocks.{layer}.', 'f"blocks.{min(layer, 1)}.'), "the one before"),
     },
     "ex4-copying-score": {
         "ties counted as half": (
@@ -347,7 +362,7 @@ WRONG = {
             ("(beaten.sum(dim=1) / (len(names) - 1)).mean()", "beaten.sum(dim=1).float().mean()"),
             "count",
         ),
-        "one score a name": ((".mean().item()", ""), "shape"),
+        "one score a name": ((".mean().item()", ""), "not one for each name"),
         "names forgotten": ((")[:, names]", ")[:, : len(names)]"), "first names of the vocabulary"),
         "unembedding forgotten": (
             (
