@@ -48,7 +48,7 @@ from scripts.interp.runs.caches import cache_filter, cache_megabytes, cpu_hooks,
 from scripts.interp.runs.heads import head_name, strongest
 from scripts.interp.runs.hooks import check_hooks, run_with_hooks, zero_head
 from scripts.interp.runs.logits import compute_logit_diff, get_top_predictions, logit_lens
-from scripts.interp.runs.losses import next_token_losses
+from scripts.interp.runs.losses import in_context_scores, next_token_losses
 from scripts.interp.runs.residual import get_residual_stream_norms, relative_error
 from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 from scripts.interp.runs.token_positions import role_positions, token_positions
@@ -60,7 +60,7 @@ from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictiona
 from scripts.interp.saes.stored_activations import store_activations
 from scripts.interp.saes.untrained import untrained_copy
 from scripts.interp.text.chat import chat_rows, conversation, written_out
-from scripts.interp.text.corpus import library_documentation, load_corpus, packed_tokens
+from scripts.interp.text.corpus import beginnings, library_documentation, load_corpus, packed_tokens
 from scripts.interp.text.ioi import IOI_TEMPLATES, NAMES, TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset, stranger_prompts
 from scripts.interp.text.repeats import create_induction_dataset
 

@@ -35,8 +35,8 @@ from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import find_route
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models.toys import TOKENIZER_FOLDER, TOY_FOLDER, TOYS, load_toy_tokenizer, new_toy, plain_name
-from scripts.interp.runs.losses import losses_of_logits
-from scripts.interp.text.corpus import load_corpus, pack, token_ids
+from scripts.interp.runs.losses import EARLY, losses_of_logits
+from scripts.interp.text.corpus import beginnings, load_corpus, pack, token_ids
 from scripts.interp.text.repeats import create_induction_dataset
 from scripts.interp.training import loop, schedules
 
@@ -47,7 +47,7 @@ WARM_UP, LEARNING_RATE, WEIGHT_DECAY, CLIP = 200, 3e-3, 0.01, 1.0
 CHECKPOINT_EVERY = 500
 PERIODS = (20, 35, 50)  # of the repeated random tokens that are measured on
 HELD_OUT_ROWS = 96
-EARLY, LATE = (16, 48), (96, 128)  # positions whose losses the in-context-learning score compares
+LATE = (96, 128)  # whose losses the in-context-learning score compares with those at EARLY
 
 
 class Recipe(NamedTuple):
@@ -176,9 +176,7 @@ def is_recorded(step: int, last: int) -> bool:
 
 def held_out_rows(tokenizer: PreTrainedTokenizerFast, n_ctx: int) -> Tensor:
     """BOS and the beginnings of HELD_OUT_ROWS texts of the validation split that are long enough, [rows, n_ctx]."""
-    ids = token_ids((document.text for document in load_corpus("validation")), tokenizer)
-    long_enough = [each for each in ids if len(each) >= n_ctx - 1]
-    return torch.tensor([[tokenizer.bos_token_id, *each[: n_ctx - 1]] for each in long_enough[:HELD_OUT_ROWS]])
+    return beginnings(load_corpus("validation"), tokenizer, n_ctx, HELD_OUT_ROWS)
 
 
 def new_optimizer(parameters: dict[str, torch.nn.Parameter]) -> torch.optim.AdamW:

@@ -19,6 +19,7 @@ from scripts import sample_corpus
 from scripts.interp.text.corpus import (
     CORPUS_FILE,
     Document,
+    beginnings,
     documents_as_bytes,
     library_documentation,
     load_corpus,
@@ -390,3 +391,17 @@ def test_bad_contexts(tokenizer, context):
 def test_too_few_documents_for_a_row(tokenizer, documents):
     with pytest.raises(ValueError, match=f"{len(documents)} documents do not fill one row of 64"):
         packed_tokens(documents, tokenizer, 64)
+
+
+def test_beginnings_are_bos_and_the_first_tokens_of_texts_that_are_long_enough(tokenizer):
+    ids = [[1] + tokenizer(d.text, add_special_tokens=False).input_ids for d in TEXTS]
+    long_enough = [text for text in ids if len(text) >= 7]
+    shortest = min(map(len, long_enough))
+    assert len(long_enough) > 2 and any(len(text) < 7 for text in ids)
+    rows = beginnings(TEXTS, tokenizer, shortest, 100)  # one is exactly as long as that
+    assert rows.tolist() == [text[:shortest] for text in long_enough]
+    assert torch.equal(beginnings(TEXTS, tokenizer, shortest, 2), rows[:2])
+    without = beginnings(TEXTS, make_tokenizer(bos=None), 6, 2)
+    assert without.shape == (2, 6) and not (without == 1).any()
+    with pytest.raises(ValueError, match="No document has 9000 tokens"):
+        beginnings(TEXTS, tokenizer, 9000, 2)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.models.load import random_weight_copy
 from scripts.interp.planted.circuits import planted_induction, random_attention_toy
-from scripts.interp.runs.losses import next_token_losses
+from scripts.interp.runs.losses import in_context_scores, next_token_losses
 from scripts.interp.text.repeats import create_induction_dataset
 
 
@@ -57,3 +57,15 @@ def test_losses_are_cross_entropies(language_model):
     expected = F.cross_entropy(language_model(tokens)[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
     assert torch.allclose(next_token_losses(language_model, tokens), expected, atol=1e-3)
     assert next_token_losses(language_model, tokens).requires_grad is False
+
+
+def test_in_context_scores_compare_the_last_quarter_with_early_tokens():
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(11, (3, 72), generator=generator)
+    logits = torch.randn(3, 72, 11, generator=generator)
+    losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
+    expected = [row[54:].mean() - row[16:48].mean() for row in losses]
+    torch.testing.assert_close(in_context_scores(logits, tokens), torch.stack(expected))
+    assert in_context_scores(logits[:, :64], tokens[:, :64]).shape == (3,)
+    with pytest.raises(ValueError, match="have 63 tokens: give at least 64"):
+        in_context_scores(logits[:, :63], tokens[:, :63])

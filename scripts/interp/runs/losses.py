@@ -14,6 +14,8 @@ from scripts.interp.runs.prompts import ready_rows
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+EARLY = (16, 48)  # first (included) and last (excluded) of the losses that an in-context score starts from
+
 
 def losses_of_logits(
     logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, "batch pos"]
@@ -34,3 +36,19 @@ def next_token_losses(model: TransformerBridge, tokens: Int[Tensor, "batch pos"]
     tokens = ready_rows(model, tokens)
     with torch.no_grad():
         return losses_of_logits(model(tokens)[:, :-1], tokens[:, 1:])
+
+
+def in_context_scores(
+    logits: Float[Tensor, "batch pos d_vocab"], tokens: Int[Tensor, "batch pos"]
+) -> Float[Tensor, " batch"]:
+    """Mean loss of the last quarter of each text minus its mean loss at EARLY: [batch], in nats.
+
+    The lower, the more the model makes of what it has read. Logits at position i are compared with the token after it.
+    Source: Olsson et al., "In-context Learning and Induction Heads" (2022), who compare one late and one early token.
+    Raises ValueError for texts so short that the last quarter begins before EARLY ends.
+    """
+    late = 3 * tokens.shape[1] // 4
+    if late < EARLY[1]:
+        raise ValueError(f"The texts have {tokens.shape[1]} tokens: give at least {4 * EARLY[1] // 3}.")
+    losses = losses_of_logits(logits[:, :-1], tokens[:, 1:])
+    return losses[:, late:].mean(dim=1) - losses[:, slice(*EARLY)].mean(dim=1)

@@ -126,6 +126,22 @@ def pack(texts: Iterable[list[int]], bos_token_id: int | None, context: int) -> 
     return torch.tensor(rows)
 
 
+def beginnings(
+    documents: Iterable[Document], tokenizer: PreTrainedTokenizerBase, length: int, n: int
+) -> Int[Tensor, "n_rows length"]:
+    """BOS and the beginnings of the first n documents that are long enough, one a row: long [n_rows, length].
+
+    A tokenizer without BOS gives the texts' tokens alone; where fewer documents are long enough, there are fewer rows.
+    Raises ValueError where none is.
+    """
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    texts = (start + ids for ids in token_ids((document.text for document in documents), tokenizer))
+    rows = [text[:length] for text in texts if len(text) >= length][:n]
+    if not rows:
+        raise ValueError(f"No document has {length} tokens: give longer ones, or a smaller length.")
+    return torch.tensor(rows)
+
+
 def token_ids(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """The ids of each text, without BOS; a text that spells a special token out gets no special token."""
     texts = list(texts)
