@@ -176,12 +176,10 @@ def test_lab_3_decomposes_the_matrices_of_a_model_in_bfloat16(capsys):
     namespace |= {
         "two": two,
         "scores": {two.cfg.model_name: {name: torch.zeros(shape) for name in ("induction", "previous_token")}},
-        "strongest": lambda scores, n: [(0, head) for head in range(n)],
-        "receiver": (1, 2),
-        "cut": {head: 1.0 for head in range(two.cfg.n_heads)},
-        "as_it_is": 1.0,
+        "induction_head": (1, 2),
+        "previous_head": (0, 1),
     }
     cells = {cell.id: cell.source for cell in nbformat.read(ROOT / "solutions" / lab.NOTEBOOK, as_version=4).cells}
-    for name in ("ex5-try", "circuits"):
+    for name in ("ex5-try", "ex5-table", "ex5-chance", "circuits-measures", "circuits"):
         exec(cells[name], namespace)
     assert "TransformerLens agree: True" in capsys.readouterr().out

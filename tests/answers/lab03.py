@@ -12,8 +12,8 @@ SCORE = "return pattern[:, :, queries, queries - (period - 1)].mean(dim=(0, 2))"
 PREVIOUS = "previous_token = pattern[:, :, everywhere, everywhere - 1].mean(dim=(0, 2))"
 DUPLICATE = "duplicate_token = pattern[:, :, second, second - period].mean(dim=(0, 2))"
 HOOKS = (
-    'hooks = [(f"blocks.{layer}.attn.hook_z", silence([head for of, head in heads if of == layer])) '
-    "for layer in layers]"
+    'hooks = [(f"blocks.{layer}.attn.hook_z", silence([head for of, head in heads if of == layer]))\n'
+    "             for layer in layers]"
 )
 SILENT = "z[:, :, mine] = 0"
 STREAM = 'stream = model.blocks[layer].ln1(cache[f"blocks.{layer}.hook_resid_pre"] - written)'
