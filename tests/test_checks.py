@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.course.checks import CheckFailed, answer, expect_close, same, without_numpy
+from scripts.course.checks import CheckFailed, answer, expect_close, expect_length, same, without_numpy
 
 
 @pytest.mark.parametrize(
@@ -154,3 +154,11 @@ def test_an_answer_that_calls_an_unwritten_one_says_which():
         answer(unwritten, 1)
     with pytest.raises(CheckFailed, match="^mine calls unwritten, which is not written yet"):
         answer(mine, 1)
+
+
+def test_two_entries_are_a_pair_a_list_or_a_tensor_of_two_numbers():
+    for pair in ((1, 2), [1, 2], torch.tensor([1.0, 2.0])):
+        expect_length(pair, 2, "two")
+    for other in (1, (1, 2, 3), torch.ones(2, 1), torch.tensor(2.0), {1: 1, 2: 2}, "ab"):
+        with pytest.raises(CheckFailed, match="two"):
+            expect_length(other, 2, "two")
