@@ -76,7 +76,7 @@ WRONG = {
             "These are probabilities",
         ),
         "raw logits": (("logits[:, :-1].log_softmax(dim=-1)", "logits[:, :-1]"), "needs log_softmax"),
-        "softmax over positions": (("log_softmax(dim=-1)", "log_softmax(dim=1)"), "differs from the expected"),
+        "softmax over positions": (("log_softmax(dim=-1)", "log_softmax(dim=1)"), "the vocabulary is the last axis"),
         "log of the mean": (
             (
                 HALVES,
@@ -148,7 +148,7 @@ WRONG = {
             (SCORE, "pattern = pattern / (1 - pattern[..., :1]).clamp(min=1e-9)\n    " + SCORE),
             "BOS's column",
         ),
-        "softmax again": ((SCORE, SCORE.replace("pattern[", "pattern.softmax(dim=-1)[")), "differs"),
+        "softmax again": ((SCORE, SCORE.replace("pattern[", "pattern.softmax(dim=-1)[")), "softmax already"),
     },
     "ex3-other-scores": {
         "mean of the halves": (
@@ -158,7 +158,7 @@ WRONG = {
                 "    previous_token = "
                 "(weights[:, : period - 1].mean(dim=1) + weights[:, period - 1 :].mean(dim=1)) / 2",
             ),
-            "Average over all positions at once",
+            "average over all positions at once",
         ),
         "boundary left out": (
             (
@@ -175,19 +175,22 @@ WRONG = {
         ),
         "previous token in the first half only": (
             ("everywhere, second = torch.arange(2, n)", "everywhere, second = torch.arange(2, period + 1)"),
-            "Only the first half",
+            "only the first half",
         ),
         "the position itself": (
             (PREVIOUS, PREVIOUS.replace("everywhere - 1", "everywhere")),
             "attention to the position itself",
         ),
-        "two back": ((PREVIOUS, PREVIOUS.replace("everywhere - 1", "everywhere - 2")), "Two positions back"),
+        "two back": ((PREVIOUS, PREVIOUS.replace("everywhere - 1", "everywhere - 2")), "two positions back"),
         "previous exchanged": (
             (PREVIOUS, PREVIOUS.replace("everywhere, everywhere - 1", "everywhere - 1, everywhere")),
-            "exchanged",
+            "Previous-token score: rows look",
         ),
-        "previous without the last": (("torch.arange(2, n)", "torch.arange(2, n - 1)"), "last position is missing"),
-        "position 2 missing": (("torch.arange(2, n)", "torch.arange(3, n)"), "Position 2 is missing"),
+        "previous without the last": (
+            ("torch.arange(2, n)", "torch.arange(2, n - 1)"),
+            "Previous-token score: the last position",
+        ),
+        "position 2 missing": (("torch.arange(2, n)", "torch.arange(3, n)"), "position 2 is missing"),
         "scores exchanged": (
             ("return previous_token, duplicate_token", "return duplicate_token, previous_token"),
             "previous-token scores first",
@@ -202,20 +205,20 @@ WRONG = {
         ),
         "duplicate from BOS's place": (
             ("torch.arange(period + 1, n)", "torch.arange(period, n)"),
-            "Off by one through BOS",
+            "off by one through BOS",
         ),
         "duplicate without the last": (
             ("torch.arange(period + 1, n)", "torch.arange(period + 1, n - 1)"),
-            "last position is missing",
+            "Duplicate-token score: the last position",
         ),
         "duplicate exchanged": (
             (DUPLICATE, DUPLICATE.replace("second, second - period", "second - period, second")),
-            "exchanged",
+            "Duplicate-token score: rows look",
         ),
-        "sums": ((PREVIOUS, PREVIOUS.replace("mean(dim=(0, 2))", "sum(dim=(0, 2))")), "These are sums"),
+        "sums": ((PREVIOUS, PREVIOUS.replace("mean(dim=(0, 2))", "sum(dim=(0, 2))")), "these are sums"),
         "first sequence": (
             (DUPLICATE, DUPLICATE.replace("pattern[:, :,", "pattern[:1, :,")),
-            "Only the first sequence",
+            "Duplicate-token score: only the first sequence",
         ),
         "one tensor": (("return previous_token, duplicate_token", "return previous_token"), "Return two tensors"),
         "changes the pattern": (
@@ -243,7 +246,7 @@ WRONG = {
             (HOOKS, HOOKS.replace("[head for of, head in heads if of == layer]", "[dict(heads)[layer]]")),
             "may have several",
         ),
-        "no empty list": (("def silence", "heads[0]\n\n    def silence"), "IndexError"),
+        "no empty list": (("def silence", "heads[0]\n\n    def silence"), "empty list"),
         "hook returns nothing": (("            return z\n", ""), "Nothing was removed"),
         "a copy is zeroed": ((SILENT, "z.clone()[:, :, mine] = 0"), "Nothing was removed"),
         "union of the layers": (
@@ -291,8 +294,8 @@ WRONG = {
             (SILENT, "z[:, :, mine] = z[:, :, mine].mean(dim=0, keepdim=True)"),
             "mean over the sequences",
         ),
-        "head on the position axis": ((SILENT, "z[:, mine] = 0"), "differs"),
-        "head on the width axis": ((SILENT, "z[..., mine] = 0"), "differs"),
+        "head on the position axis": ((SILENT, "z[:, mine] = 0"), "Positions were set to zero"),
+        "head on the width axis": ((SILENT, "z[..., mine] = 0"), "A part of every head"),
         "pattern hook": ((HOOKS, HOOKS.replace("hook_z", "hook_pattern")), ""),
         "whole sequence": (("losses[:, period + 1 :].mean()", "losses.mean()"), "whole sequence"),
         "first half": (("losses[:, period + 1 :].mean()", "losses[:, :period].mean()"), "first half's loss"),
@@ -331,7 +334,7 @@ WRONG = {
         "one norm": ((COMPOSITION, "return ((writes @ looks).norm() / writes.norm()).item()"), "one of the two norms"),
         "the other norm": (
             (COMPOSITION, "return ((writes @ looks).norm() / looks.norm()).item()"),
-            "earlier head's is missing",
+            "earlier head's, of W_V W_O, is missing",
         ),
         "spectral norm": (
             (
@@ -355,7 +358,7 @@ WRONG = {
             ("(writes.norm() * looks.norm())", "(W_V.norm() * W_O.norm() * W_Q.norm() * W_K.norm())"),
             "four single matrices",
         ),
-        "V-composition with W_Q": (("W_K @ W_Q.T", "W_Q @ W_Q.T"), "differs"),
+        "V-composition with W_Q": (("W_K @ W_Q.T", "W_Q @ W_Q.T"), "W_Q meets itself"),
     },
     "ex6-keys-without": {
         "taken away after the norm, normed": (
