@@ -12,7 +12,7 @@ import pytest
 from nbformat import NotebookNode
 
 from scripts.course.cells import grade_id, is_test, read_notebook, visible_part
-from scripts.course.grading.statements import Statement, names_set, statements
+from scripts.course.judging.statements import Statement, names_set, statements
 from scripts.interp.base.paths import ROOT
 
 LINES, COLUMNS, CHECK_LINES = 25, 110, 10
@@ -95,18 +95,19 @@ def taken(cell: NotebookNode) -> set[str]:
     """Names that a cell reads before it sets them itself."""
     found, own = set(), set()
     for statement in statements(cell.source, 0, True):
-        itself = read_by_itself(statement.node)
+        itself = read_by_itself(statement)
         found |= (statement.reads | itself) - own - (statement.sets - itself)
         own |= statement.sets
     return found
 
 
-def read_by_itself(node: ast.stmt) -> set[str]:
+def read_by_itself(statement: Statement) -> set[str]:
     """Names that a statement reads before it sets them: `total = total + 1`, `total += 1`."""
+    node = statement.node
     if isinstance(node, ast.AugAssign):
         return {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
     if isinstance(node, ast.Assign):
-        return {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+        return {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)} & statement.reads
     return set()
 
 
@@ -146,7 +147,8 @@ def cell_with(source: str, name: str) -> NotebookNode:
         (["x = 1", "x += 1"], {"x": ["c0", "c1"]}),
         (["x = 1", "def f():\n    return x", "for x in range(3):\n    pass"], {"x": ["c0", "c2"]}),
         (["for x in range(3):\n    print(x)", "x = 2\nprint(x)"], {}),
-        (["x = 1", "print(x)", "y = [x for x in range(3)]"], {}),
+        (["x = 1", "print(x)", "y = [x for x in range(3)]", "for x in range(2):\n    pass"], {"x": ["c0", "c3"]}),
+        (["for x in range(3):\n    print(x)", "x = 2\nprint(x)", "y = [x for x in range(3)]"], {}),
     ],
 )
 def test_two_sources_are_seen(sources, found):

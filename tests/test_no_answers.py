@@ -1,7 +1,8 @@
 """No file that a student gets holds the answer to an exercise: neither written down nor as a function that gives it.
 
 Written down: an expression of a solution, with every variable's name folded away, in a notebook or a helper. As a
-function: one that passes everything that is recorded of an exercise (`scripts/course/recorded.py`).
+function: one that passes everything that is recorded of an exercise (`scripts/course/recorded.py`), and its hidden
+tests, whose inputs nobody has seen.
 """
 
 import ast
@@ -28,6 +29,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 HELPERS = sorted(path for room in ("interp", "course") for path in (ROOT / "scripts" / room).rglob("*.py"))
 
 DECISIVE = 9  # nodes of an expression's syntax tree: `x.mean(dim=0)` has fewer, and says nothing by itself
+
+SECONDS = 5  # for a function that is tried; an exercise's whole test takes less
 
 # Expressions of solutions that stand in a student's file all the same, and why that gives nothing away.
 WRITTEN_ALL_THE_SAME: dict[str, str] = {}
@@ -130,13 +133,16 @@ def test_no_function_gives_the_answer(path: Path, exercise: Exercise, candidates
     monkeypatch.chdir(tmp_path)
     name = f"{recording.lab_of(path)}/{exercise.id}"
     given = given_to(path, exercise)
-    first = next(call for call in recorded.read_record(recording.lab_of(path)).exercises[exercise.id])
+    first = recorded.read_record(recording.lab_of(path)).exercises[exercise.id][0]
     found = [
-        candidate for candidate, function in candidates if takes(function, first) and passes(name, function, given)
+        candidate
+        for candidate, function in candidates
+        if takes(function, first) and passes(name, function, given) and passes_all(path, exercise, function)
     ]
     excused = [each.partition(" ")[2] for each in FUNCTIONS_ALL_THE_SAME if each.startswith(f"{name} ")]
     assert sorted(found) == sorted(excused)
-    assert passes(name, solved(path, exercise), given), "the solution itself must be found"
+    solution = solved(path, exercise)
+    assert passes(name, solution, given) and passes_all(path, exercise, solution), "the solution itself must be found"
 
 
 def given_to(path: Path, exercise: Exercise) -> dict:
@@ -170,15 +176,28 @@ def takes(function: Callable, call: dict) -> bool:
 
 
 def passes(name: str, function: Callable, given: dict) -> bool:
+    """Whether a function passes an exercise's record."""
+    return stops_nowhere(lambda: recorded.replay(name, (function,), given, checks))
+
+
+def passes_all(path: Path, exercise: Exercise, function: Callable) -> bool:
+    """Whether a function passes an exercise's whole test, as its answer."""
+    namespace = {"__name__": "__main__"}
+    exec(read_setup(path), namespace)
+    namespace[solved(path, exercise).__name__] = function
+    return stops_nowhere(lambda: exec(exercise.test, namespace))
+
+
+def stops_nowhere(run: Callable[[], None]) -> bool:
     def late(*_):
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(2)
+    signal.alarm(SECONDS)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            recorded.replay(name, (function,), given, checks)
+            run()
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
