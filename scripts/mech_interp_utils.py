@@ -11,7 +11,7 @@ from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.circuits.patching import patch_heads, patch_stream
 from scripts.interp.circuits.path_patching import path_patch
 from scripts.interp.circuits.prompt_pairs import PromptPairs, pair_differences, prompt_pairs
-from scripts.interp.features.contexts import load_contexts, sae_latents, strongest_contexts, top_contexts
+from scripts.interp.features.contexts import CONTEXTS_FILE, load_contexts, sae_latents, strongest_contexts, top_contexts
 from scripts.interp.features.intruder import context_vectors, intruder_trials, intruders_found, token_rarity
 from scripts.interp.features.matching import best_feature, feature_f1, named_positions, token_list
 from scripts.interp.features.predicates import PREDICATES
@@ -40,7 +40,7 @@ from scripts.interp.models.readiness import what_is_missing
 from scripts.interp.models.registry import available_models
 from scripts.interp.models.toys import training_record
 from scripts.interp.planted.circuits import planted_circuit, planted_induction, random_attention_toy
-from scripts.interp.planted.dictionary import match_directions, planted_dictionary
+from scripts.interp.planted.dictionary import match_directions, planted_dictionary, random_sae
 from scripts.interp.planted.superposition import feature_dimensionality, train_superposition
 from scripts.interp.runs.activation_file import load_activations, save_activations
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
@@ -48,14 +48,14 @@ from scripts.interp.runs.caches import cache_filter, cache_megabytes, cpu_hooks,
 from scripts.interp.runs.heads import head_name, strongest
 from scripts.interp.runs.hooks import check_hooks, run_with_hooks, zero_head
 from scripts.interp.runs.logits import compute_logit_diff, get_top_predictions, logit_lens
-from scripts.interp.runs.losses import in_context_scores, next_token_losses
+from scripts.interp.runs.losses import in_context_scores, losses_of_logits, next_token_losses
 from scripts.interp.runs.residual import get_residual_stream_norms, relative_error
 from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 from scripts.interp.runs.token_positions import role_positions, token_positions
 from scripts.interp.saes.costs import Machine, mlp_sites, plan, sae_cost
-from scripts.interp.saes.evaluate import evaluate_sae
+from scripts.interp.saes.evaluate import evaluate_sae, splice
 from scripts.interp.saes.in_sae_lens import attached, sae_lens_losses
-from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder
+from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder, sweep_file
 from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
 from scripts.interp.saes.stored_activations import store_activations
 from scripts.interp.saes.untrained import untrained_copy

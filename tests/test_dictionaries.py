@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.planted.dictionary import match_directions, planted_dictionary
+from scripts.interp.planted.dictionary import match_directions, planted_dictionary, random_sae
 
 
 def test_activations_are_sums_of_few_directions():
@@ -29,6 +29,20 @@ def test_matching_is_one_to_one_and_blind_to_order_and_length():
     assert len(set(rows.tolist())) == 40 and (cosines > 0.99).sum() == 1
     assert match_directions(-planted, planted)[1].mean() < 0.5
     assert match_directions(torch.randn(40, 20, generator=torch.Generator().manual_seed(2)), planted)[1].mean() < 0.7
+
+
+def test_a_random_sae_is_uneven_and_the_same_every_time():
+    state = torch.get_rng_state()
+    sae, again = random_sae(6, 10, seed=4), random_sae(6, 10, seed=4)
+    assert torch.equal(torch.get_rng_state(), state)  # nobody's sampling changes
+    assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in sae.state_dict().items())
+    assert not torch.equal(random_sae(6, 10, seed=5).W_dec, sae.W_dec)
+    x = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0))
+    latents = sae.encode(x)
+    assert torch.allclose(latents, ((x - sae.b_dec) @ sae.W_enc + sae.b_enc).relu(), atol=1e-5)
+    assert torch.allclose(sae.decode(latents), latents @ sae.W_dec + sae.b_dec, atol=1e-4)
+    assert sae.W_dec.norm(dim=1).std() > 0.5 and sae.b_enc.abs().min() > 0.01 and sae.b_dec.abs().min() > 0.01
+    assert not torch.allclose(sae.W_enc.T, sae.W_dec, atol=0.5) and not sae.W_dec.requires_grad
 
 
 def test_bad_input():

@@ -7,9 +7,10 @@ import pytest
 
 from scripts import train_adapter, train_toy_models
 from scripts.interp.base.command_line import RECIPE_FILE, command_parser, recipe_text
+from scripts.interp.features.contexts import CONTEXTS_FILE
 from scripts.interp.models.lora import ROLEPLAY_FOLDER
 from scripts.interp.models.toys import TOKENIZER_FOLDER, TOY_FOLDER, TOYS
-from scripts.interp.saes.load import SAE_FOLDER
+from scripts.interp.saes.load import SAE_FOLDER, sweep_file
 from scripts.interp.saes.recipes import Options, Settings
 
 SAES = sorted(path.name for path in SAE_FOLDER.iterdir() if path.is_dir())
@@ -30,13 +31,13 @@ def test_an_sae_has_the_recipe_of_its_metrics(name):
     )
     assert made.settings == Settings(**metrics["settings"]) and made.options.threads == metrics["threads"]
     assert (made.options.folder or f"{made.settings.model}-{made.settings.hook_name}") == name
-    assert made.options.no_contexts != (folder / "contexts.safetensors").exists() and not made.options.sweep
+    assert made.options.no_contexts != (folder / CONTEXTS_FILE).exists() and not made.options.sweep
     assert (folder / RECIPE_FILE).read_text() == recipe_text(asdict(made.settings), made.options)
 
 
 def test_the_sweep_has_its_recipe():
     made = parsed(SAE_FOLDER / f"smollm2-135m-sweep-{RECIPE_FILE}", settings=Settings, options=Options)
-    results = json.loads((SAE_FOLDER / "smollm2-135m-sweep.json").read_text())
+    results = json.loads(sweep_file("smollm2-135m").read_text())
     assert [f"blocks.{layer}.hook_resid_post" for layer in made.options.sweep] == [
         result["settings"]["hook_name"] for result in results
     ]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from sae_lens import SAE
 
-from scripts.interp.features.contexts import AFTER, BEFORE, load_contexts, sae_latents
+from scripts.interp.features.contexts import AFTER, BEFORE, CONTEXTS_FILE, load_contexts, sae_latents
 from scripts.interp.features.matching import best_feature, feature_f1, named_positions
 from scripts.interp.features.predicates import PREDICATES
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.evaluate import evaluate_sae
-from scripts.interp.saes.load import FILES, SAE_FOLDER, load_sae, sae_folder
+from scripts.interp.saes.load import FILES, load_sae, sae_folder, sweep_file
 from scripts.interp.saes.recipes import Settings
 from scripts.interp.saes.untrained import untrained_copy
 from scripts.interp.text.corpus import load_corpus, packed_tokens
@@ -98,7 +98,7 @@ def test_some_features_can_be_described(model, sae):
 
 
 def test_the_contexts_are_its_own(model, folder, sae):
-    contexts = load_contexts(folder / "contexts.safetensors")
+    contexts = load_contexts(folder / CONTEXTS_FILE)
     assert contexts.tokens.shape[::2] == (sae.cfg.d_sae, BEFORE + 1 + AFTER)
     strongest = contexts.activations[:, 0, BEFORE]
     assert (contexts.frequency > 0).float().mean() > 0.9 and torch.equal(contexts.frequency > 0, strongest > 0)
@@ -108,7 +108,7 @@ def test_the_contexts_are_its_own(model, folder, sae):
 
 
 def test_the_sweep_names_its_layer(sae):
-    results = json.loads((SAE_FOLDER / "smollm2-135m-sweep.json").read_text())
+    results = json.loads(sweep_file("smollm2-135m").read_text())
     best = max(result["predicate_f1"] for result in results)
     earliest = next(
         result for result in results if result["predicate_f1"] > best - 0.02

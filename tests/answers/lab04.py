@@ -15,7 +15,8 @@ FVU = "fvu = (x - reconstruction).square().sum() / (x - x.mean(dim=0)).square().
 QUALITY = "return fvu.item(), active.sum(dim=-1).float().mean().item(), (~active.any(dim=0)).float().mean().item()"
 PUT = "return torch.where(kept[..., None], replacement.to(activation.dtype), activation)"
 CROSS = "return -logits[:, :-1].log_softmax(dim=-1).gather(-1, tokens[:, 1:, None]).mean()"
-THREE = "clean, spliced, mean = loss_with(None), loss_with(reconstruction), loss_with(activations[kept].mean(dim=0))"
+THREE = """clean, spliced = loss_with(None), loss_with(reconstruction)
+    mean = loss_with(activations[kept].mean(dim=0))"""
 RECOVERED = "return ((mean - spliced) / (mean - clean)).item()"
 TOGETHER = "both = (active & named[:, None]).sum(dim=0)"
 F1 = "return 2 * both / (active.sum(dim=0) + named.sum()).clamp(min=1)"
@@ -26,7 +27,8 @@ LATENT = "latent = sae.encode(activation)[..., feature, None]"
 CHANGED = "changed = activation + (value - latent) * sae.W_dec[feature]"
 NORM = "kept = activation.norm(dim=-1) <= limit"
 CLAMPED = "return torch.where(kept[..., None], changed, activation).to(activation.dtype)"
-SHIFTS = "shifts = torch.randint(1, len(active), (n_moves,), generator=torch.Generator().manual_seed(seed)).tolist()"
+SHIFTS = """generator = torch.Generator().manual_seed(seed)
+    shifts = torch.randint(1, len(active), (n_moves,), generator=generator).tolist()"""
 REACHED = "reached = sum(overlap(active.roll(shift)) >= overlap(active) for shift in shifts)"
 P_VALUE = "return (1 + reached) / (n_moves + 1)"
 
@@ -632,10 +634,7 @@ WRONG = {
         ),
         "moved by 0, 1, 2": ((SHIFTS, "shifts = range(n_moves)"), "by 0, 1, 2"),
         "moved by 1, 2, 3": ((SHIFTS, "shifts = range(1, n_moves + 1)"), "by 1, 2, 3"),
-        "global seed": (
-            (SHIFTS, SHIFTS.replace(", generator=torch.Generator().manual_seed(seed)", "")),
-            "torch's own generator",
-        ),
+        "global seed": ((SHIFTS, SHIFTS.replace(", generator=generator", "")), "torch's own generator"),
         "another seed": ((SHIFTS, SHIFTS.replace("manual_seed(seed)", "manual_seed(0)")), "`seed` is not used"),
         "not seeded": (
             (SHIFTS, SHIFTS.replace("torch.Generator().manual_seed(seed)", "torch.Generator()")),

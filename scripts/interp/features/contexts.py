@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load
     from sae_lens import SAE
     from transformer_lens.model_bridge import TransformerBridge
 
+CONTEXTS_FILE = "contexts.safetensors"  # in the folder of an SAE
 BATCH_ROWS = 8
 BEFORE, AFTER = 12, 4  # tokens of a context around the one where the feature is strongest: window = 17
 

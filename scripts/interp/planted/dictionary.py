@@ -1,11 +1,16 @@
-"""Planted dictionaries: activations made of known features, and how much of them a dictionary has found."""
+"""Planted dictionaries: activations made of known features, how much of them a dictionary has found, and a random SAE."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who need an SAE should spend
+    from sae_lens import SAE
 
 
 class PlantedDictionary(NamedTuple):
@@ -50,3 +55,21 @@ def match_directions(
     cosines = unit[1] @ unit[0].T
     rows, columns = linear_sum_assignment(-cosines.cpu().numpy())
     return torch.as_tensor(columns), cosines[rows, columns]
+
+
+def random_sae(d_in: int, d_sae: int, seed: int = 0) -> SAE:
+    """An SAE of sae-lens' standard kind, all weights and biases random and large.
+
+    Decoder rows have different norms and are not the encoder's columns: what a function gets wrong that only shows with
+    those and with biases shows here.
+    """
+    from sae_lens import StandardSAEConfig
+    from sae_lens.registry import get_sae_class
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng([]), torch.no_grad():  # sae-lens draws weights too
+        sae = get_sae_class("standard")[0](StandardSAEConfig(d_in=d_in, d_sae=d_sae))
+        for name, size in (("W_enc", 1), ("b_enc", 1), ("W_dec", 2), ("b_dec", 1)):
+            weight = getattr(sae, name)
+            weight.copy_(size * torch.randn(weight.shape, generator=generator))
+    return sae.eval().requires_grad_(False)

@@ -50,6 +50,11 @@ def sae_folder(model: TransformerBridge, name: str | None = None) -> Path:
     return shipped[0]
 
 
+def sweep_file(model_name: str) -> Path:
+    """What `python -m scripts.train_sae --sweep` found about a model's layers: a JSON list, an entry for each layer."""
+    return SAE_FOLDER / f"{model_name}-sweep.json"
+
+
 def load_sae(model: TransformerBridge, folder: str | Path | None = None, *, check_model: bool = True) -> SAE:
     """The SAE in a folder, in float32 on the model's device; its `cfg.metadata` says for which hook point.
 

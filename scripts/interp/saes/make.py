@@ -9,11 +9,11 @@ import torch
 from scripts.interp.base.command_line import RECIPE_FILE, recipe_text
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import outputs_folder
-from scripts.interp.features.contexts import save_contexts, top_contexts
+from scripts.interp.features.contexts import CONTEXTS_FILE, save_contexts, top_contexts
 from scripts.interp.models.load import load_model
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.judge import judge, judge_in_sweep, rows_of
-from scripts.interp.saes.load import SAE_FOLDER, load_sae
+from scripts.interp.saes.load import SAE_FOLDER, load_sae, sweep_file
 from scripts.interp.saes.recipes import Options, Settings, check_architecture, check_sparsity
 from scripts.interp.saes.stored_activations import StoredActivations, store_activations
 from scripts.interp.saes.train import l0_of_saved, save_in_half_precision, train
@@ -66,7 +66,7 @@ def make_sae(settings: Settings, options: Options, model: Any, progress: bool | 
     write_atomically(folder / "README.md", model_card(name, result))
     if not options.no_contexts:
         held_out = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)
-        save_contexts(folder / "contexts.safetensors", top_contexts(model, load_sae(model, folder), held_out))
+        save_contexts(folder / CONTEXTS_FILE, top_contexts(model, load_sae(model, folder), held_out))
     return result
 
 
@@ -89,7 +89,7 @@ def sweep(settings: Settings, options: Options, model: Any, progress: bool | Non
             f"L0 {judged['l0'].value:.1f}, dead {judged['dead_fraction']:.3f}, mean F1 of predicates {fits:.2f}",
             flush=True,
         )
-        write_atomically(SAE_FOLDER / f"{settings.model}-sweep.json", json.dumps(results, indent=1) + "\n")
+        write_atomically(SAE_FOLDER / sweep_file(settings.model).name, json.dumps(results, indent=1) + "\n")
     recipe = recipe_text(asdict(settings), options)
     write_atomically(SAE_FOLDER / f"{settings.model}-sweep-{RECIPE_FILE}", recipe)
     return results
