@@ -1,5 +1,6 @@
 """The checks themselves: what counts as the same answer, as a changed input, as close enough."""
 
+import contextlib
 import itertools
 from types import SimpleNamespace
 
@@ -7,7 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.course.checks import CheckFailed, answer, expect_close, expect_length, same, without_numpy
+from scripts.course.checks import (
+    CheckFailed,
+    answer,
+    expect_close,
+    expect_equal,
+    expect_kind,
+    expect_length,
+    expect_own_generator,
+    expect_unchanged,
+    same,
+    without_numpy,
+)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +174,34 @@ def test_two_entries_are_a_pair_a_list_or_a_tensor_of_two_numbers():
     for other in (1, (1, 2, 3), torch.ones(2, 1), torch.tensor(2.0), {1: 1, 2: 2}, "ab"):
         with pytest.raises(CheckFailed, match="two"):
             expect_length(other, 2, "two")
+
+
+def test_torchs_own_generator_is_left_alone_and_put_back():
+    def draw(n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        return torch.rand(n, generator=generator)
+
+    state = torch.get_rng_state()
+    for function, given in ((draw, 3), (torch.manual_seed, 1)):
+        with pytest.raises(CheckFailed, match="drawn from torch"):
+            expect_own_generator("drawn from torch", function, given)
+    expect_own_generator("drawn from torch", draw, 3, torch.Generator())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("amount", [0.0, 1.0])
+def test_what_a_returned_function_changes_is_noticed(amount):
+    def made(kept: torch.Tensor):
+        return lambda x, hook: kept.add_(amount * x)
+
+    kept = torch.zeros(2)
+    with pytest.raises(CheckFailed, match="changed") if amount else contextlib.nullcontext():
+        expect_unchanged("changed", made, (kept,), torch.ones(2), hook=None)
+    assert torch.equal(kept, torch.zeros(2))
+
+
+def test_numbers_in_a_list_are_equal_whatever_their_type():
+    expect_equal([torch.tensor(3), np.int64(4), 5], [3, 4, 5], "The features")
+    with pytest.raises(CheckFailed, match=r"expected \[3, 4\], got \[3, 5\]"):
+        expect_equal([torch.tensor([3]), 5], [3, 4], "The features")
+    with pytest.raises(CheckFailed, match="not a whole number"):
+        expect_kind(float("nan"), "whole number", "not a whole number")

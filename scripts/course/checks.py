@@ -109,9 +109,10 @@ def expect_close(
 def expect_equal(got: Any, expected: Any, what: str, mistakes: Mapping[str, Any] | None = None) -> None:
     """Raise `CheckFailed` unless `got` is what is expected: a text, a whole number, a list or dictionary of them.
 
-    mistakes: as in `expect_close`
+    A tensor with one entry is a number, in a list too. mistakes: as in `expect_close`
     """
     got = without_numpy(got)
+    got = [_one_entry_as_number(each) for each in got] if isinstance(got, list) else _one_entry_as_number(got)
     for hint, wrong in (mistakes or {}).items():
         expect(same(wrong, expected) or not same(got, wrong), hint)
     expect(same(got, expected), f"{what}: expected {expected!r}, got {got!r}.")
@@ -120,7 +121,7 @@ def expect_equal(got: Any, expected: Any, what: str, mistakes: Mapping[str, Any]
 KINDS = {
     "tensor": lambda got: isinstance(got, torch.Tensor),
     "number": lambda got: _is_number(got),
-    "whole number": lambda got: _is_number(got) and not isinstance(got, bool) and float(got) == round(float(got)),
+    "whole number": lambda got: _is_number(got) and not isinstance(got, bool) and float(got).is_integer(),
     "int": lambda got: isinstance(got, numbers.Integral),
     "text": lambda got: isinstance(got, str),
     "function": callable,
@@ -170,6 +171,22 @@ def expect_error(error: type[Exception], hint: str, function: Callable, *args: A
 def expect_no_error(error: type[Exception], hint: str, function: Callable, *args: Any, **kwargs: Any) -> None:
     """Raise `CheckFailed(hint)` if the call stops with this error. What else may be wrong is for `answer` to say."""
     expect(not isinstance(_outcome(function, args, kwargs)[0], error), hint)
+
+
+def expect_own_generator(hint: str, function: Callable, *args: Any) -> None:
+    """Raise `CheckFailed(hint)` if the call draws from torch's own generator, or seeds it."""
+    state = torch.get_rng_state()
+    _outcome(function, args, {})
+    untouched = torch.equal(torch.get_rng_state(), state)
+    torch.set_rng_state(state)
+    expect(untouched, hint)
+
+
+def expect_unchanged(hint: str, function: Callable, args: tuple, *later: Any, **named_later: Any) -> None:
+    """Raise `CheckFailed(hint)` if the function that `function(*args)` returns changes one of `args` when called."""
+    given = copy.deepcopy(args)
+    _outcome(lambda *args, **kwargs: function(*given)(*args, **kwargs), later, named_later)
+    expect(same(given, args), hint)
 
 
 def expect_gradients(
@@ -247,6 +264,10 @@ def same(left: Any, right: Any) -> bool:
         return False
     # Objects without a comparison of their own equal only themselves; a copy of one is the same if it holds the same.
     return not hasattr(left, "__dict__") or same(vars(left), vars(right))
+
+
+def _one_entry_as_number(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
 
 
 def _is_number(value: Any) -> bool:

@@ -33,6 +33,8 @@ VOCABULARY = (
     "expect_no_nan",
     "expect_error",
     "expect_no_error",
+    "expect_own_generator",
+    "expect_unchanged",
     "expect_gradients",
 )
 
