@@ -33,9 +33,14 @@ DECISIVE = 9  # nodes of an expression's syntax tree: `x.mean(dim=0)` has fewer,
 SECONDS = 5  # for a function that is tried; an exercise's whole test takes less
 
 # Expressions of solutions that stand in a student's file all the same, and why that gives nothing away.
-WRITTEN_ALL_THE_SAME: dict[str, str] = {}
+WRITTEN_ALL_THE_SAME: dict[str, str] = {
+    "04-ex4-recovered: torch.where(kept[..., None], replacement.to(activation.dtype), activation)": "hint 1 is it",
+    "04-ex5-held-out-f1: 2 * both / (active.sum(dim=0) + named.sum()).clamp(min=1)": "hint 1 is it",
+}
 # Functions that pass an exercise's record all the same, and why students have them.
-FUNCTIONS_ALL_THE_SAME: dict[str, str] = {}
+FUNCTIONS_ALL_THE_SAME: dict[str, str] = {
+    "04/ex6-clamp scripts.interp.runs.steering.clamp_feature": "what later cells and projects steer with, for any SAE"
+}
 
 
 class Folded(ast.NodeTransformer):

@@ -10,7 +10,7 @@ BOTH = "return latents, latents @ W_dec + b_dec"
 ERROR = "error = (x - reconstruction).square().sum(dim=-1)"
 L1 = "l1 = (latents * W_dec.norm(dim=-1)).sum(dim=-1)"
 LOSS = "return (error + l1_coefficient * l1).mean()"
-KEPT = "x, latents, reconstruction = x[kept], latents[kept], reconstruction[kept]"
+KEPT = "x, latents, reconstruction = (each[kept] for each in (x, latents, reconstruction))"
 FVU = "fvu = (x - reconstruction).square().sum() / (x - x.mean(dim=0)).square().sum()"
 QUALITY = "return fvu.item(), active.sum(dim=-1).float().mean().item(), (~active.any(dim=0)).float().mean().item()"
 PUT = "return torch.where(kept[..., None], replacement.to(activation.dtype), activation)"
@@ -382,7 +382,7 @@ WRONG = {
                 CHOSEN,
                 "often = active.float().mean(dim=0) >= 0.05\n    feature = (f1(active, named) * often).argmax().item()",
             ),
-            "largest F1 on the first text is that of",
+            "largest F1 on the first text, in 7 cases: expected",
         ),
         "the smaller of precision and recall": (
             (
