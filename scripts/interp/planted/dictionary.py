@@ -1,4 +1,4 @@
-"""Planted dictionaries: activations made of known features, how many of them were found, and a random SAE."""
+"""Planted dictionaries: activations made of known features, how many of them were found, random SAEs."""
 
 from __future__ import annotations
 
