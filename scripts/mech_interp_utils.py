@@ -2,8 +2,16 @@
 
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.base.reference import reference_value
-from scripts.interp.base.statistics import bootstrap_interval, largest_mean_p, rank_agreement, rank_correlation, ratio
-from scripts.interp.base.tables import save_table, table
+from scripts.interp.base.statistics import (
+    bootstrap_interval,
+    bootstrap_weights,
+    largest_mean_p,
+    rank_agreement,
+    rank_correlation,
+    ratio,
+    shuffled_distances,
+)
+from scripts.interp.base.tables import save_table, table, with_interval
 from scripts.interp.circuits.ablation import ablate_heads, mean_head_outputs, run_circuit
 from scripts.interp.circuits.attribution_patching import attribute_heads
 from scripts.interp.circuits.direct_effects import head_direct_effects
@@ -11,9 +19,17 @@ from scripts.interp.circuits.head_scores import repeat_scores
 from scripts.interp.circuits.patching import patch_heads, patch_stream
 from scripts.interp.circuits.path_patching import path_patch
 from scripts.interp.circuits.prompt_pairs import PromptPairs, pair_differences, prompt_pairs
-from scripts.interp.features.contexts import CONTEXTS_FILE, load_contexts, sae_latents, strongest_contexts, top_contexts
+from scripts.interp.features.contexts import (
+    BEFORE,
+    CONTEXTS_FILE,
+    context_text,
+    load_contexts,
+    sae_latents,
+    strongest_contexts,
+    top_contexts,
+)
 from scripts.interp.features.intruder import context_vectors, intruder_trials, intruders_found, token_rarity
-from scripts.interp.features.matching import best_feature, feature_f1, named_positions, token_list
+from scripts.interp.features.matching import best_feature, feature_f1, named_positions, nearest_directions, token_list
 from scripts.interp.features.predicates import PREDICATES
 from scripts.interp.features.probes import best_threshold, difference_of_means, linear_probe
 from scripts.interp.figures.curves import plot_curves, plot_densities
@@ -33,10 +49,10 @@ from scripts.interp.figures.heads import (
     plot_stream_effects,
 )
 from scripts.interp.figures.pages import save_figure
-from scripts.interp.models.costs import n_parameters, random_model, throughput
+from scripts.interp.models.costs import n_parameters, published_config, random_model, running_gb, throughput
 from scripts.interp.models.load import load_model, random_weight_copy
 from scripts.interp.models.lora import ROLEPLAY_FOLDER, random_adapter
-from scripts.interp.models.readiness import what_is_missing
+from scripts.interp.models.readiness import machine_memory, what_is_missing
 from scripts.interp.models.registry import available_models
 from scripts.interp.models.toys import training_record
 from scripts.interp.planted.circuits import planted_circuit, planted_induction, random_attention_toy
@@ -53,8 +69,8 @@ from scripts.interp.runs.residual import get_residual_stream_norms, relative_err
 from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 from scripts.interp.runs.token_positions import role_positions, token_positions
 from scripts.interp.saes.costs import Machine, mlp_sites, plan, sae_cost
-from scripts.interp.saes.evaluate import evaluate_sae, splice
-from scripts.interp.saes.in_sae_lens import attached, sae_lens_losses
+from scripts.interp.saes.evaluate import evaluate_sae, fvu_and_l0, splice
+from scripts.interp.saes.in_sae_lens import attached, dictionary_as_sae, sae_lens_losses
 from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder, sweep_file
 from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
 from scripts.interp.saes.stored_activations import store_activations

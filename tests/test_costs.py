@@ -5,8 +5,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from scripts.interp.base.reference import reference_value
-from scripts.interp.models.costs import flops_per_token, n_parameters, random_model, throughput
+from scripts.interp.models.costs import (
+    flops_per_token,
+    n_parameters,
+    published_config,
+    random_model,
+    running_gb,
+    throughput,
+)
 from scripts.interp.saes.costs import Machine, Site, mlp_sites, plan, sae_cost
 
 SMALL = LlamaConfig(
@@ -28,7 +34,7 @@ def test_parameters_are_those_of_the_model(small, model):
 
 
 def test_the_large_model_has_the_size_that_its_name_says():
-    assert n_parameters(LlamaConfig(**reference_value("stheno-8b/config"))) == pytest.approx(8.03e9, rel=1e-3)
+    assert n_parameters(published_config("stheno-8b")) == pytest.approx(8.03e9, rel=1e-3)
 
 
 def test_operations_are_those_that_a_profiler_counts(small):
@@ -63,6 +69,9 @@ def test_a_plan_is_work_over_rate():
     assert found.fits and found.dollars == pytest.approx(2 * (found.activation_hours + found.training_hours))
     assert plan(SMALL, Site("x", 24), 4, 1_000_000, 3, 16, machine._replace(dollars_per_hour=None)).dollars is None
     assert not plan(SMALL, Site("x", 24), 4, 1_000_000, 3, 16, machine._replace(memory_gb=1e-6)).fits
+    one_latent = plan(SMALL, Site("x", 1), 1, 1, 1, 16, machine, dtype="float32")  # the model is the larger part
+    assert running_gb(SMALL, "float32") == pytest.approx(1.2 * 4 * n_parameters(SMALL) / 1e9)
+    assert one_latent.memory_gb == pytest.approx(max(running_gb(SMALL, "float32"), sae_cost(1, 1, 1).training_gb))
 
 
 def test_a_random_model_has_the_shape_asked_for():

@@ -6,6 +6,8 @@ import torch
 
 from scripts.interp.planted.dictionary import match_directions, planted_dictionary
 from scripts.interp.saes import monosemanticity as learning
+from scripts.interp.saes.evaluate import fvu_and_l0
+from scripts.interp.saes.in_sae_lens import dictionary_as_sae
 from scripts.interp.saes.monosemanticity import (
     Dictionary,
     DictionaryRecipe,
@@ -123,6 +125,9 @@ def test_a_planted_dictionary_is_found_and_an_untrained_one_does_not_have_it(pla
     fvu = (f @ found.W_dec + found.b_dec - x).square().sum() / (x - x.mean(dim=0)).square().sum()
     assert fvu == pytest.approx(record["curve"][-1]["fvu"], abs=0.02) and fvu < 0.2
     assert (f > 0).sum(dim=1).float().mean() == pytest.approx(record["curve"][-1]["l0"], abs=0.5)
+    sae = dictionary_as_sae(found)  # computes the same, by sae-lens
+    assert torch.allclose(sae.encode(x), f, atol=1e-5)
+    assert fvu_and_l0(sae, x) == pytest.approx((fvu.item(), (f > 0).sum(dim=1).float().mean().item()), rel=1e-4)
 
 
 def test_dead_latents_are_brought_back_in_the_first_half_only(planted, monkeypatch):

@@ -5,7 +5,15 @@ import torch
 from sae_lens import StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
-from scripts.interp.features.contexts import AFTER, BEFORE, load_contexts, sae_latents, save_contexts, top_contexts
+from scripts.interp.features.contexts import (
+    AFTER,
+    BEFORE,
+    context_text,
+    load_contexts,
+    sae_latents,
+    save_contexts,
+    top_contexts,
+)
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 HOOK = "blocks.0.hook_resid_post"
@@ -66,3 +74,9 @@ def test_contexts_survive_the_file(trained_toy, sae, rows, tmp_path):
     large = contexts._replace(tokens=contexts.tokens + 150_000)  # a vocabulary of more than 2**16
     save_contexts(tmp_path / "large", large)
     assert torch.equal(load_contexts(tmp_path / "large").tokens, large.tokens)
+
+
+def test_a_context_reads_from_the_beginning_of_its_text(trained_toy):
+    bos, words = trained_toy.tokenizer.bos_token_id, trained_toy.to_tokens("the old door", prepend_bos=False)[0]
+    ids = torch.cat([words[:1], torch.tensor([bos, bos]), words])
+    assert context_text(trained_toy, ids) == context_text(trained_toy, words) == "the old door"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.interp.features.matching import best_feature, feature_f1, named_positions, token_list
+from scripts.interp.features.matching import best_feature, feature_f1, named_positions, nearest_directions, token_list
 from scripts.interp.features.predicates import PREDICATES, TOPICS
 
 # Each text is given as tokens; those that the predicate must name are in «guillemets».
@@ -121,6 +121,8 @@ def test_the_feature_that_fits_best_is_found():
     precision, recall = both / active[:, 17].sum(), both / named.sum()
     assert match.feature == 17
     assert match.f1 == pytest.approx((2 * precision * recall / (precision + recall)).item())
+    both_ways = torch.stack([named, ~named])
+    assert torch.equal(feature_f1(active, both_ways), torch.stack([feature_f1(active, each) for each in both_ways]))
     assert feature_f1(torch.zeros(5, 2, dtype=torch.bool), torch.zeros(5, dtype=torch.bool)).tolist() == [0, 0]
 
 
@@ -128,3 +130,11 @@ def test_the_list_of_tokens_looks_at_no_context():
     ids = torch.tensor([5, 5, 5, 7, 7, 9])
     active = torch.tensor([True, True, False, True, False, False])
     assert token_list(ids, active).tolist() == [5]
+
+
+def test_the_nearest_direction_is_the_one_with_the_largest_cosine():
+    cosines, nearest = nearest_directions(
+        torch.tensor([[2.0, 0.0], [0.0, 5.0], [-1.0, -1.0]]), torch.tensor([[9.0, 9.0], [0.1, 0.0]])
+    )
+    assert nearest.tolist() == [1, 0, 1]
+    assert torch.allclose(cosines, torch.tensor([1.0, 0.5**0.5, -(0.5**0.5)]))

@@ -7,7 +7,7 @@ import pytest
 from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.models import readiness
 from scripts.interp.models.load import EMBEDDED
-from scripts.interp.models.readiness import what_is_missing
+from scripts.interp.models.readiness import machine_memory, what_is_missing
 
 
 @pytest.fixture
@@ -15,11 +15,12 @@ def machine(monkeypatch):
     """A machine without GPU, with 200 GB of memory and of disk, whose hub answers and whose cache is empty."""
 
     def change(memory_gb=200.0, disk_gb=200.0, hub=True, here=False, gpu_gb=None):
-        monkeypatch.setattr(readiness.psutil, "virtual_memory", lambda: SimpleNamespace(available=memory_gb * 1e9))
+        memory = SimpleNamespace(available=memory_gb * 1e9, total=256e9)
+        monkeypatch.setattr(readiness.psutil, "virtual_memory", lambda: memory)
         monkeypatch.setattr(readiness.shutil, "disk_usage", lambda path: SimpleNamespace(free=disk_gb * 1e9))
         monkeypatch.setattr(readiness, "is_here", lambda model: here)
         monkeypatch.setattr(readiness.torch.cuda, "is_available", lambda: gpu_gb is not None)
-        monkeypatch.setattr(readiness.torch.cuda, "mem_get_info", lambda: (gpu_gb * 1e9, 0))
+        monkeypatch.setattr(readiness.torch.cuda, "mem_get_info", lambda: (gpu_gb * 1e9, 96e9))
 
         def ask(repository):
             assert repository == "Sao10K/L3-8B-Stheno-v3.2"
@@ -50,7 +51,9 @@ def test_a_laptop_is_told_everything_in_one_sentence(machine):
 
 
 def test_the_gpu_counts_where_there_is_one_and_so_does_the_disk(machine):
+    assert machine_memory() == (200, 256)
     machine(memory_gb=15, gpu_gb=80)
+    assert machine_memory() == (80, 96)
     assert what_is_missing("stheno-8b") == ""
     machine(gpu_gb=24)
     assert "55 GB of GPU memory in bfloat16, and 24 GB are free" in what_is_missing("stheno-8b")

@@ -7,7 +7,7 @@ from sae_lens.registry import get_sae_class
 
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
 from scripts.interp.runs.hooks import run_with_hooks
-from scripts.interp.saes.evaluate import evaluate_sae, splice
+from scripts.interp.saes.evaluate import evaluate_sae, fvu_and_l0, splice
 from scripts.interp.saes.in_sae_lens import attached, sae_lens_losses
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 
@@ -52,6 +52,7 @@ def test_a_perfect_sae(trained_toy, rows, activations):
     )
     assert metrics.l0.value == pytest.approx((x[kept] != 0).sum(dim=-1).float().mean().item())
     assert metrics.ce_spliced.value == pytest.approx(metrics.ce_clean.value, abs=1e-4)
+    assert fvu_and_l0(perfect(256), x[kept]) == pytest.approx((0, metrics.l0.value), abs=1e-6)
     assert metrics.n_tokens == kept.sum() and metrics.n_special == (rows == 0).sum()
     assert metrics.n_tokens + metrics.n_special + metrics.n_massive == rows.numel()
     logits = trained_toy(rows[:6])[:, :-1].log_softmax(dim=-1)

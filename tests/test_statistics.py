@@ -15,6 +15,7 @@ from scripts.interp.base.statistics import (
     rank_agreement,
     rank_correlation,
     ratio,
+    shuffled_distances,
 )
 
 
@@ -208,3 +209,14 @@ def test_the_largest_mean_finds_something_where_nothing_is_shared():
     assert sum(p < 0.05 for p in alike) <= 5  # of equal size: as it should be
     assert largest_mean_p(torch.ones(2, 4), 9) == 1.0  # the data count as one shuffle, and equal ones count
     assert found[0] * 100 == pytest.approx(round(found[0] * 100))
+
+
+def test_groups_that_differ_lie_farther_apart_than_shuffled_ones():
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(9, 4, generator=generator) + 3, torch.randn(14, 4, generator=generator)
+    actual, shuffled = shuffled_distances(first, second, 200)
+    assert actual == pytest.approx((first.mean(dim=0) - second.mean(dim=0)).norm().item(), rel=1e-5)
+    assert shuffled.shape == (200,) and shuffled.max() < actual
+    alike, by_chance = shuffled_distances(first - 3, second, 200)
+    assert (by_chance >= alike).float().mean() > 0.05
+    assert torch.equal(by_chance, shuffled_distances(first - 3, second, 200)[1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.interp.base.tables import save_table, table
+from scripts.interp.base.tables import save_table, table, with_interval
 
 ROWS = [
     {"head": "L3H1", "effect": torch.tensor(0.5), "n": 12000, "p": 0.04},
@@ -42,3 +42,8 @@ def test_a_saved_table_has_a_name_on_every_value(tmp_path):
         {"head": "L3H1", "effect": 0.5, "n": 12000, "p": 0.04},
         {"head": "L10H11", "effect": -0.25, "n": 3},
     ]
+
+
+def test_a_number_with_its_interval():
+    assert with_interval(0.5, -0.25, 1) == "0.500 [-0.250, 1.000]"
+    assert with_interval(0.5, -0.25, 1, "+.1f") == "+0.5 [-0.2, +1.0]"

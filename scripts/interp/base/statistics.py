@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals, rank correlation, agreement between prompts."""
+"""How sure a number is: bootstrap intervals, rank correlation, agreement between prompts, shuffled groups."""
 
 from typing import NamedTuple
 
@@ -110,3 +110,14 @@ def largest_mean_p(effects: Real[Tensor, "n_prompts n_heads"], n_shuffles: int, 
     largest = shuffled.mean(dim=1).abs().amax(dim=-1)
     as_large = (largest >= effects.mean(dim=0).abs().max().cpu()).sum().item()
     return (as_large + 1) / (n_shuffles + 1)
+
+
+def shuffled_distances(
+    first: Float[Tensor, "n_first d"], second: Float[Tensor, "n_second d"], n_shuffles: int, seed: int = 0
+) -> tuple[float, Float[Tensor, " n_shuffles"]]:
+    """How far the means of two groups of vectors lie apart, and how far when their members are shuffled."""
+    members = torch.cat([first, second])
+    side = torch.cat([torch.full((len(first),), 1 / len(first)), torch.full((len(second),), -1 / len(second))])
+    generator = torch.Generator().manual_seed(seed)
+    sides = torch.stack([side[torch.randperm(len(side), generator=generator)] for _ in range(n_shuffles)])
+    return (side @ members).norm().item(), (sides @ members).norm(dim=1)

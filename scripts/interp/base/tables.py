@@ -48,6 +48,11 @@ def save_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
+def with_interval(value: float, low: float, high: float, form: str = ".3f") -> str:
+    """A number and its interval as text: "0.938 [0.930, 0.946]"."""
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value  # tensors with one entry and NumPy's numbers
 

@@ -99,6 +99,12 @@ def strongest_contexts(
     return TopContexts(tokens, activations, n_active / n_tokens, n_tokens)
 
 
+def context_text(model: TransformerBridge, ids: Int[Tensor, " n"]) -> str:
+    """Token ids of a context as text, from the beginning of the last text in them."""
+    starts = (ids == model.tokenizer.bos_token_id).nonzero().flatten().tolist()
+    return model.tokenizer.decode(ids[starts[-1] + 1 if starts else 0 :])
+
+
 def save_contexts(path: Path, contexts: TopContexts) -> None:
     """Write contexts as safetensors: ids in 16 bits (32 for a larger vocabulary), activations in half precision."""
     content = {

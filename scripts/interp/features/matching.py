@@ -1,4 +1,4 @@
-"""Which feature fits a description, and how well."""
+"""Which feature fits a description, and how well; which direction is nearest to another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from scripts.interp.features.predicates import Predicate
 
@@ -72,13 +73,25 @@ def best_feature(active: Bool[Tensor, "n n_features"], named: Bool[Tensor, " n"]
     return Match(feature, f1[feature].item())
 
 
-def feature_f1(active: Bool[Tensor, "n n_features"], named: Bool[Tensor, " n"]) -> Float[Tensor, " n_features"]:
-    """F1 of a predicate with every feature, [n_features]; 0 where nothing is active and nothing named.
+def feature_f1(
+    active: Bool[Tensor, "n n_features"], named: Bool[Tensor, "*descriptions n"]
+) -> Float[Tensor, "*descriptions n_features"]:
+    """F1 of one or several predicates with every feature; 0 where nothing is active and nothing named.
 
-    active: bool [n, n_features]; named: bool [n]
+    active: bool [n, n_features]; named: bool [n] or [n_descriptions, n]
+    Returns [n_features] or [n_descriptions, n_features].
     """
     both = named.float() @ active.float()
-    return 2 * both / (active.sum(dim=0) + named.sum()).clamp(min=1)
+    return 2 * both / (active.sum(dim=0) + named.sum(dim=-1, keepdim=True)).clamp(min=1)
+
+
+def nearest_directions(
+    directions: Float[Tensor, "n d"], others: Float[Tensor, "n_others d"]
+) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+    """For each direction the largest cosine with one of the others, [n], and which of them that is, [n]."""
+    cosines = normalize(directions, dim=1) @ normalize(others, dim=1).T
+    largest = cosines.max(dim=1)
+    return largest.values, largest.indices
 
 
 def token_list(ids: Int[Tensor, " n"], active: Bool[Tensor, " n"]) -> Int[Tensor, " n_listed"]:

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from scripts.interp.base.reference import reference_value
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -44,6 +46,18 @@ def flops_per_token(config: PretrainedConfig, context: int, n_layers: int | None
     width = config.num_attention_heads * _head_size(config)
     attention = 4 * width * (context + 1) / 2  # scores, and the sum of the values
     return n_layers * (2 * _matrices_of_a_layer(config) + attention)
+
+
+def running_gb(config: PretrainedConfig, dtype: str = "bfloat16") -> float:
+    """Memory in GB for running a model: its weights, and a fifth more for what it computes."""
+    return 1.2 * n_parameters(config) * BYTES[dtype] / 1e9
+
+
+def published_config(name: str) -> PretrainedConfig:
+    """The configuration of a Llama-like model as its authors published it ("stheno-8b"); no download."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(**reference_value(f"{name}/config"))
 
 
 def random_model(config: PretrainedConfig, device: str, dtype: torch.dtype = torch.bfloat16) -> nn.Module:

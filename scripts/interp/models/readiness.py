@@ -15,6 +15,16 @@ from scripts.interp.models.registry import MODELS, is_here
 OVERHEAD_GB = 0.5  # of a process with its libraries; the registry's memory is this and a multiple of the weights
 
 
+def machine_memory() -> tuple[float, float]:
+    """Free memory and all memory in GB: of the GPU if there is one, of the machine otherwise."""
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+    else:
+        found = psutil.virtual_memory()
+        free, total = found.available, found.total
+    return free / 1e9, total / 1e9
+
+
 def what_is_missing(name: str, dtype: str = "bfloat16") -> str:
     """One sentence that says what a model of the registry lacks on this machine, or "" if it can be loaded.
 
@@ -28,7 +38,7 @@ def what_is_missing(name: str, dtype: str = "bfloat16") -> str:
     model = MODELS[name]
     needed = OVERHEAD_GB + (model.memory_gb - OVERHEAD_GB) * BYTES[dtype] / 4
     on_gpu = torch.cuda.is_available()
-    free = (torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available) / 1e9
+    free, _ = machine_memory()
     missing = []
     if needed > free:
         missing.append(

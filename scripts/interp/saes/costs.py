@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from scripts.interp.models.costs import BYTES, flops_per_token, n_parameters
+from scripts.interp.models.costs import flops_per_token, running_gb
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -86,9 +86,7 @@ def plan(
     cost = sae_cost(site.d_in, width, n_tokens)
     activation_hours = n_tokens * flops_per_token(config, context) / machine.flops / 3600
     training_hours = passes * n_tokens * cost.flops_per_token / machine.flops / 3600
-    memory = max(
-        1.2 * n_parameters(config) * BYTES[dtype] / 1e9, cost.training_gb
-    )  # a fifth more for what the model computes
+    memory = max(running_gb(config, dtype), cost.training_gb)
     dollars = (
         None if machine.dollars_per_hour is None else machine.dollars_per_hour * (activation_hours + training_hours)
     )

@@ -189,3 +189,13 @@ def measure_cross_entropies(
             losses[key].append((loss * ~is_left_out[:, 1:]).double().sum(dim=1))
             bar.update(len(tokens))
     return {key: torch.cat(values) for key, values in losses.items()}
+
+
+def fvu_and_l0(sae: SAE, x: Float[Tensor, "n d_in"]) -> tuple[float, float]:
+    """Fraction of variance unexplained, and latents per token that are not zero, on activations [n, d_in] alone.
+
+    `evaluate_sae` gives both with intervals, and what the errors do to the model's predictions.
+    """
+    latents, rebuilt = through_sae(sae, x.to(sae.device))
+    error = (x - rebuilt.to(x.device)).double().square().sum(dim=1).mean()
+    return (error / x.double().var(dim=0, correction=0).sum()).item(), (latents != 0).double().sum(dim=1).mean().item()

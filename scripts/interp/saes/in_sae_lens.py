@@ -1,4 +1,4 @@
-"""What sae-lens itself does with an SAE, to compare with: its evaluator, and an SAE attached to a model in its way."""
+"""sae-lens' own ways: its evaluator, an SAE attached to a model as it does that, a dictionary as its SAE."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from scripts.interp.runs.at_hooks import special_tokens
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.through_sae import check_sae, heads_flattened
+from scripts.interp.saes.monosemanticity import Dictionary
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -46,6 +47,15 @@ def sae_lens_losses(model: TransformerBridge, sae: SAE, tokens: Int[Tensor, "bat
     counted = ~torch.isin(tokens[:, :-1], special)
     names = {"clean": "ce_loss_without_sae", "spliced": "ce_loss_with_sae", "zero": "ce_loss_with_ablation"}
     return {name: losses[theirs][counted].float().mean().item() for name, theirs in names.items()}
+
+
+def dictionary_as_sae(dictionary: Dictionary) -> SAE:
+    """A dictionary that `train_dictionary` has trained as sae-lens' standard SAE, which computes the same."""
+    from sae_lens import StandardSAE, StandardSAEConfig
+
+    sae = StandardSAE(StandardSAEConfig(*dictionary.W_enc.shape))
+    sae.load_state_dict(dictionary._asdict())
+    return sae.eval().requires_grad_(False)
 
 
 @contextmanager
