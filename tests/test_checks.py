@@ -15,6 +15,7 @@ from scripts.course.checks import (
     expect_equal,
     expect_kind,
     expect_length,
+    expect_new_tensors,
     expect_own_generator,
     expect_unchanged,
     same,
@@ -205,3 +206,36 @@ def test_numbers_in_a_list_are_equal_whatever_their_type():
         expect_equal([torch.tensor([3]), 5], [3, 4], "The features")
     with pytest.raises(CheckFailed, match="not a whole number"):
         expect_kind(float("nan"), "whole number", "not a whole number")
+
+
+@pytest.mark.parametrize(
+    "kind, right, wrong",
+    [
+        ("bool", [True, np.bool_(False), torch.tensor(True)], [1, torch.tensor(1), "True"]),
+        ("plain number", [1, 1.5, np.float32(2)], [torch.tensor(1.5), "1"]),
+    ],
+)
+def test_kinds(kind, right, wrong):
+    for got in right:
+        expect_kind(got, kind, "no")
+    for got in wrong:
+        with pytest.raises(CheckFailed, match=f"a {type(got).__name__}$"):
+            expect_kind(got, kind, "This is a {type}")
+
+
+def test_lists_are_compared_entry_by_entry():
+    for got in ([True, 2], [torch.tensor(True), np.int64(2)]):
+        expect_length(got, 2, "no")
+        expect_equal(got, [True, 2], "The list")
+    expect_length(torch.tensor([1, 2]), 2, "a tensor of numbers counts")
+    with pytest.raises(CheckFailed, match="^The list, entry 1: expected 'b', got 'c'.$"):
+        expect_equal(["a", "c"], ["a", "b"], "The list")
+    with pytest.raises(CheckFailed, match=r"^The list: expected \['a', 'b'\], got \['a'\].$"):
+        expect_equal(["a"], ["a", "b"], "The list")
+
+
+@pytest.mark.parametrize("function", [lambda x: x, lambda x: [1, x[1:]], lambda x: (x.clone(), x.T)])
+def test_tensors_that_share_numbers_with_the_given_ones_are_seen(function):
+    expect_new_tensors("shared", lambda x: (x + 1, x.clone(), 3), torch.ones(3, 3))
+    with pytest.raises(CheckFailed, match="shared"):
+        expect_new_tensors("shared", function, torch.ones(3, 3))

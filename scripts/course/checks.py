@@ -115,7 +115,12 @@ def expect_equal(got: Any, expected: Any, what: str, mistakes: Mapping[str, Any]
     got = [_one_entry_as_number(each) for each in got] if isinstance(got, list) else _one_entry_as_number(got)
     for hint, wrong in (mistakes or {}).items():
         expect(same(wrong, expected) or not same(got, wrong), hint)
-    expect(same(got, expected), f"{what}: expected {expected!r}, got {got!r}.")
+    if same(got, expected):
+        return
+    if isinstance(got, list) and isinstance(expected, list) and len(got) == len(expected):
+        place = next(i for i, pair in enumerate(zip(got, expected)) if not same(*pair))
+        what, got, expected = f"{what}, entry {place}", got[place], expected[place]
+    raise CheckFailed(f"{what}: expected {expected!r}, got {got!r}.")
 
 
 KINDS = {
@@ -125,6 +130,8 @@ KINDS = {
     "int": lambda got: isinstance(got, numbers.Integral),
     "text": lambda got: isinstance(got, str),
     "function": callable,
+    "bool": lambda got: isinstance(got, bool) or isinstance(got, torch.Tensor) and got.dtype == torch.bool,
+    "plain number": lambda got: isinstance(got, numbers.Real),
 }
 
 
@@ -215,6 +222,18 @@ def expect_gradients(
         hint = (unreached or {}).get(name, f"No gradient reaches {name}: {leave_out}")
         expect(gradient is not None, hint)
         expect_close(gradient, right, f"The gradient at {name}", atol=atol)
+
+
+def expect_new_tensors(hint: str, function: Callable, *args: Any) -> None:
+    """Raise `CheckFailed(hint)` if a tensor that the function returns shares its numbers with one of its arguments."""
+    given = copy.deepcopy(args)
+    results = function(*given)
+    results = results if isinstance(results, (tuple, list)) else [results]
+    places, new_places = (
+        {each.untyped_storage().data_ptr() for each in several if isinstance(each, torch.Tensor) and each.numel()}
+        for several in (given, results)
+    )
+    expect(not places & new_places, hint)
 
 
 def without_numpy(value: Any) -> Any:

@@ -36,6 +36,7 @@ VOCABULARY = (
     "expect_own_generator",
     "expect_unchanged",
     "expect_gradients",
+    "expect_new_tensors",
 )
 
 
