@@ -1,6 +1,7 @@
 """Conversations through a chat template: one BOS, and a mask that holds the messages and nothing of the template."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,7 +53,9 @@ def test_a_message_whose_words_the_template_has_too_is_found_at_its_own_place(mo
 
 
 def test_tokens_across_an_edge_are_template():
-    assert content_mask([(3, 5)], [(0, 2), (2, 4), (4, 5), (3, 3)]) == [False, False, True, False]
+    encoded = SimpleNamespace(offset_mapping=[(0, 2), (2, 4), (4, 5), (3, 3), (5, 8), (7, 8)])
+    assert content_mask(encoded, [(3, 5), (5, 9)]).tolist() == [False, False, True, False, True, True]
+    assert content_mask(encoded, [(3, 7)]).tolist() == [False, False, True, False, False, False]
 
 
 def test_a_template_that_changes_words_is_refused(model):

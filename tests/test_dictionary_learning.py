@@ -13,10 +13,10 @@ from scripts.interp.saes.monosemanticity import (
     DictionaryRecipe,
     encode,
     gradients,
+    keep_lengths,
     new_dictionary,
     resample,
     train_dictionary,
-    without_parallel_part,
 )
 
 RECIPE = DictionaryRecipe(d_sae=60, l1=0.5, steps=600, batch=200, learning_rate=3e-3)
@@ -64,11 +64,14 @@ def test_gradients_are_those_of_the_loss(dictionary, shift):
 
 def test_what_is_parallel_is_removed_and_nothing_else(dictionary):
     gradient = torch.randn(30, 8, generator=generator(6))
-    left = without_parallel_part(gradient, dictionary.W_dec)
+    left = gradient.clone()
+    keep_lengths(left, dictionary.W_dec)
     assert (left * dictionary.W_dec).sum(dim=1).abs().max() < 1e-5
     removed = gradient - left
     assert torch.allclose(removed, (removed * dictionary.W_dec).sum(dim=1, keepdim=True) * dictionary.W_dec, atol=1e-5)
-    assert torch.allclose(without_parallel_part(left, dictionary.W_dec), left, atol=1e-6)
+    again = left.clone()
+    keep_lengths(again, dictionary.W_dec)
+    assert torch.allclose(again, left, atol=1e-6)
 
 
 def test_dead_latents_get_the_directions_of_badly_reconstructed_tokens(dictionary):

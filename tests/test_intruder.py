@@ -5,13 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scripts.interp.features.contexts import AFTER, BEFORE, TopContexts
-from scripts.interp.features.intruder import (
-    context_vectors,
-    intruder_trials,
-    intruders_found,
-    odd_one_out,
-    token_rarity,
-)
+from scripts.interp.features.intruder import Trials, context_vectors, intruder_trials, intruders_found, token_rarity
 
 WINDOW, D_VOCAB = BEFORE + 1 + AFTER, 400
 
@@ -114,9 +108,11 @@ def test_rare_tokens_weigh_more():
 
 
 def test_the_odd_one_is_least_like_the_others():
-    vectors = torch.tensor([[1.0, 0.1, 0], [0, 0.1, 1], [9, 0, 0], [1, 0, 0.1]])
-    assert odd_one_out(vectors) == 1
-    assert torch.equal(odd_one_out(torch.stack([vectors, vectors.flip(0)])), torch.tensor([1, 2]))
+    tokens = torch.arange(1, 4 * WINDOW + 1).view(4, WINDOW)  # no token twice
+    tokens[[0, 2, 3], BEFORE] = D_VOCAB - 1
+    trials = Trials(torch.tensor([0, 1]), torch.stack([tokens, tokens.flip(0)]), torch.tensor([1, 2]))
+    assert intruders_found(trials, RARITY).all()
+    assert not intruders_found(trials._replace(intruder=torch.tensor([0, 3])), RARITY).any()
 
 
 def test_bad_input_gets_one_sentence():

@@ -79,16 +79,16 @@ def token_rarity(rows: Int[Tensor, "n_rows pos"], d_vocab: int) -> Float[Tensor,
     return -(counts / counts.sum()).log()
 
 
-def odd_one_out(vectors: Float[Tensor, "... n d"]) -> Int[Tensor, "..."]:
-    """Which of the vectors [..., n, d] has the lowest mean cosine with the others: [...]."""
-    unit = F.normalize(vectors, dim=-1)
-    cosines = unit @ unit.transpose(-1, -2)
-    return (cosines.sum(dim=-1) - cosines.diagonal(dim1=-2, dim2=-1)).argmin(dim=-1)
-
-
 def intruders_found(
     trials: Trials, rarity: Float[Tensor, " d_vocab"], with_token: bool = True
 ) -> Bool[Tensor, " n_trials"]:
-    """For each trial whether the odd one out is the intruder, bool [n_trials]. By chance it is one in n_shown + 1."""
-    found = [odd_one_out(context_vectors(part, rarity, with_token)) for part in trials.tokens.split(TRIALS_AT_ONCE)]
+    """For each trial whether the odd one out is the intruder, bool [n_trials]. By chance it is one in n_shown + 1.
+
+    The odd one out is the context whose vector has the lowest mean cosine with the others'.
+    """
+    found = []
+    for part in trials.tokens.split(TRIALS_AT_ONCE):
+        unit = F.normalize(context_vectors(part, rarity, with_token), dim=-1)
+        cosines = unit @ unit.transpose(-1, -2)
+        found.append((cosines.sum(dim=-1) - cosines.diagonal(dim1=-2, dim2=-1)).argmin(dim=-1))
     return torch.cat(found) == trials.intruder

@@ -100,14 +100,12 @@ def gradients(dictionary: Dictionary, x: Float[Tensor, "n d_in"], l1: float) -> 
     return Gradients(found, error.square().sum(dim=1).mean().item(), active)
 
 
-def without_parallel_part(
-    gradient: Float[Tensor, "d_sae d_in"], W_dec: Float[Tensor, "d_sae d_in"]
-) -> Float[Tensor, "d_sae d_in"]:
-    """What of a gradient [d_sae, d_in] turns the rows of W_dec, which have unit norm, without making them longer.
+def keep_lengths(gradient: Float[Tensor, "d_sae d_in"], W_dec: Float[Tensor, "d_sae d_in"]) -> None:
+    """Change a gradient so that it turns the rows of W_dec, which have unit norm, without making them longer.
 
     The length is set back after every step; without this, Adam would adapt to what is undone.
     """
-    return gradient - (gradient * W_dec).sum(dim=1, keepdim=True) * W_dec
+    gradient.addcmul_(torch.linalg.vecdot(gradient, W_dec)[:, None], W_dec, value=-1)
 
 
 def resample(
@@ -199,7 +197,7 @@ def learn(learner: Learner, recipe: DictionaryRecipe, step: int, x: Float[Tensor
     found = gradients(dictionary, learner.scale * x, recipe.l1)
     for parameter, gradient in zip(dictionary, found.of):
         parameter.grad = gradient
-    dictionary.W_dec.grad = without_parallel_part(found.of.W_dec, dictionary.W_dec)
+    keep_lengths(dictionary.W_dec.grad, dictionary.W_dec)
     optimizer.step()
     dictionary.W_dec.div_(dictionary.W_dec.norm(dim=1, keepdim=True))
     learner.last_active[found.active > 0] = step + 1

@@ -16,7 +16,7 @@ from torch import Tensor
 from scripts.interp.text.corpus import Document
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 
 class ChatRows(NamedTuple):
@@ -58,12 +58,12 @@ def chat_rows(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase,
             n_short += 1
             continue
         rows.append(encoded.input_ids[:context])
-        masks.append(content_mask(spans, encoded.offset_mapping)[:context])
+        masks.append(content_mask(encoded, spans)[:context])
     if not rows:
         raise ValueError(
             f"None of {len(documents)} conversations has {context} tokens: give longer texts, or a smaller context."
         )
-    return ChatRows(torch.tensor(rows), torch.tensor(masks), n_short)
+    return ChatRows(torch.tensor(rows), torch.stack(masks), n_short)
 
 
 def written_out(
@@ -92,9 +92,11 @@ def written_out(
     return text, spans
 
 
-def content_mask(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> list[bool]:
-    """Which tokens lie wholly inside one of the spans.
+def content_mask(encoded: BatchEncoding, spans: Sequence[tuple[int, int]]) -> Bool[Tensor, " n_tokens"]:
+    """Which tokens lie wholly inside one of the spans, none of them empty.
 
-    spans, offsets: where each message, and each token, begins and ends in the text
+    encoded: what the tokenizer returns for the text, with offsets; spans: where each message begins and ends in it
     """
-    return [any(begin <= first < last <= end for begin, end in spans) for first, last in offsets]
+    first, last = torch.tensor(encoded.offset_mapping).T[..., None]  # [n_tokens, 1]
+    begin, end = torch.tensor(spans).T  # [n_spans]
+    return ((first >= begin) & (last <= end) & (first < last)).any(dim=1)
