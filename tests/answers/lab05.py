@@ -104,7 +104,7 @@ WRONG = {
             ),
             "is stretched",
         ),
-        "one direction only": ((LEFT, "return gradient - along.relu() * W_dec"), "none that points against"),
+        "one direction only": ((LEFT, "return gradient - along.relu() * W_dec"), "points against it as well"),
         "the parallel part": ((LEFT, "return along * W_dec"), "parallel part itself"),
         "added": ((LEFT, "return gradient + along * W_dec"), "is added"),
         "one product": ((ALONG, "along = (gradient * W_dec).sum()"), "each row has its own"),
@@ -129,7 +129,7 @@ WRONG = {
     "ex4-revive": {
         "given tensors if none is dead": (
             (CLONES, "if not dead.any():\n        return W_enc, b_enc, W_dec\n    " + CLONES),
-            "the given tensor itself",
+            "shares its numbers",
         ),
         "median length": ((ENCODER, ENCODER.replace(".mean()", ".median()")), "median length"),
         "root mean square": (
@@ -254,7 +254,10 @@ WRONG = {
             "",
         ),
         "a constant in the maximum": ((NUMBER, NUMBER.replace("values.max()", "(values.max() + 1e-3)")), ""),
-        "the first is left out of the maximum": ((NUMBER, NUMBER.replace("values.max()", "values[1:].max()")), ""),
+        "the first is left out of the maximum": (
+            (NUMBER, NUMBER.replace("values.max()", "values[1:].max()")),
+            "the first one too",
+        ),
         "squeezed": ((BY_BIN, BY_BIN + ".squeeze()"), "one for each bin"),
         "empty bins are zero": ((BY_BIN, BY_BIN + ".nan_to_num(0)"), "has the share 0"),
         "one number": ((BY_BIN, "return named[values > 0].float().mean()"), "one for each bin"),
@@ -279,7 +282,7 @@ WRONG = {
         "absolute cosines": ((COSINES, "cosines = (unit @ unit.T).abs().fill_diagonal_(0)"), "Absolute cosines"),
         "lengths clamped": (
             (ROWS, "unit = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=0.5)"),
-            "rows chosen are wrong",
+            "Short vectors are not divided",
         ),
         "counted from one": ((LOWEST, LOWEST + " + 1"), "counted from 1"),
     },
