@@ -87,10 +87,10 @@ WRONG = {
             ),
             "True or False",
         ),
-        "all spans at once": ((INSIDE, INSIDE.replace("any(", "all(")), "should be"),
+        "all spans at once": ((INSIDE, INSIDE.replace("any(", "all(")), "entry 2: expected True, got False"),
         "every second message": ((INSIDE, INSIDE.replace("in spans)", "in spans[::2])")), "every second"),
         "every other message": ((INSIDE, INSIDE.replace("in spans)", "in spans[1::2])")), "the first is left out"),
-        "two messages": ((INSIDE, INSIDE.replace("in spans)", "in spans[:2])")), "should be"),
+        "two messages": ((INSIDE, INSIDE.replace("in spans)", "in spans[:2])")), "entry 10: expected True, got False"),
         "characters of any message": (
             "def content_of(spans, offsets):\n"
             "    inside = {i for begin, end in spans for i in range(begin, end)}\n"
