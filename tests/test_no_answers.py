@@ -39,9 +39,9 @@ WRITTEN_ALL_THE_SAME: dict[str, str] = {
 }
 # Functions that pass an exercise's record all the same, and why students have them.
 FUNCTIONS_ALL_THE_SAME: dict[str, str] = {
-    "04/ex6-clamp scripts.interp.runs.steering.clamp_feature": "what later cells and projects steer with, for any SAE"
+    "04/ex6-clamp scripts.interp.runs.steering.clamp_feature": "what later cells and projects steer with, for any SAE",
     "05/ex1-dimensionality scripts.interp.planted.superposition.feature_dimensionality": "Notebook 04 shows the shares "
-    "of planted features with it, and notebook 05 asks for the formula that its text states."
+    "of planted features with it, and notebook 05 asks for the formula that its text states.",
 }
 
 
