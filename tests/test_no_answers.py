@@ -40,8 +40,6 @@ WRITTEN_ALL_THE_SAME: dict[str, str] = {
     "03-ex4-loss-without: sorted({layer for layer, _ in heads})": "the layers of some heads, in order: no idea of it",
     "04-ex4-recovered: torch.where(kept[..., None], replacement.to(activation.dtype), activation)": "the exercise's "
     "first hint says as much; the helper splices for all later cells",
-    "04-ex5-held-out-f1: 2 * both / (active.sum(dim=0) + named.sum()).clamp(min=1)": "the exercise's first hint gives "
-    "the formula; the helper scores features for all later cells",
 }
 # Functions that pass an exercise's record all the same, and why students have them.
 FUNCTIONS_ALL_THE_SAME: dict[str, str] = {
