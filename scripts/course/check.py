@@ -19,8 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="the folder of the notebooks")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one cell (default: %(default)s)")
     options = parser.parse_args(arguments)
+    beginning = options.lab.zfill(2) if options.lab.isdigit() else options.lab
     paths = sorted(options.notebooks.glob("*.ipynb"))
-    chosen = [path for path in paths if options.lab and path.name.startswith(options.lab)]
+    chosen = [path for path in paths if options.lab and path.name.startswith(beginning)]
     if len(chosen) != 1:
         names = ", ".join(path.stem for path in chosen or paths) or "none"
         problem = (

@@ -118,7 +118,7 @@ def sum_of_writes(cache, layer):
         seen[layer] = total
     return seen[layer]
 """,
-            "has shape",
+            "position embedding",
         ),
         "layer 0 gets no position embedding": (
             ('total = cache["hook_embed"]', 'total = cache["hook_embed"]\n    if layer == 0:\n        return total'),
@@ -212,8 +212,8 @@ def sum_of_writes(cache, layer):
             ("scores.masked_fill(later, -torch.inf)", "scores.tril().masked_fill(scores.tril() == 0, -torch.inf)"),
             "NaN",
         ),
-        "a number instead of infinity": (("-torch.inf", "-20"), "mask with -inf"),
-        "a larger number instead of infinity": (("-torch.inf", "-100"), "mask with -inf"),
+        "a number instead of infinity": (("-torch.inf", "-20"), "Mask with -inf"),
+        "a larger number instead of infinity": (("-torch.inf", "-100"), "Mask with -inf"),
         "masked after the largest score was subtracted": (
             """
 def attention_pattern(q, k):
@@ -252,9 +252,9 @@ def attention_pattern(q, k):
             ("k = k.repeat_interleave", "q *= 1 / math.sqrt(d_head)\n    d_head = 1\n    k = k.repeat_interleave"),
             "changed its input",
         ),
-        "a thousand instead of infinity": (("-torch.inf", "-1000"), "not with a fixed number"),
-        "a hundred million instead of infinity": (("-torch.inf", "-1e8"), "smaller than any fixed number"),
-        "mask relative to the smallest score": (("-torch.inf", "scores.min() - 50"), "not exactly 0"),
+        "a thousand instead of infinity": (("-torch.inf", "-1000"), "larger than any fixed number"),
+        "a hundred million instead of infinity": (("-torch.inf", "-1e8"), "larger than any fixed number"),
+        "mask relative to the smallest score": (("-torch.inf", "scores.min() - 50"), "exactly 0"),
         "scores cut off": (
             ("/ math.sqrt(d_head)", "/ math.sqrt(d_head)\n    scores = scores.clamp(-1e6, 1e6)"),
             "The scores are cut off",
@@ -297,7 +297,7 @@ def head_output(pattern, v, W_O, head):
         "forgot the return": (("return z", "z"), "`return`"),
         "group size typed in": (
             ("pattern.shape[1] // v.shape[2]", "3 if v.shape[2] < pattern.shape[1] else 1"),
-            "compute g from the shapes",
+            "from the shapes",
         ),
         "pattern of the value head": (
             ("pattern[:, head]", "pattern[:, head // group]"),
@@ -354,7 +354,7 @@ def head_scores(pattern):
     one = torch.eye(3)
     return {"previous": one[0], "current": one[1], "first": one[2]}
 """,
-            "has shape",
+            "differs from",
         ),
         "forgot the return": (("    return {", "    result = {"), "`return`"),
         "zeros left out": (
@@ -429,7 +429,7 @@ def ablation_hooks(heads):
         return remove
     return [make(head) for head in heads]
 """,
-            "another prompt of another length",
+            "the type it had",
         ),
         "removes all heads of the list": (("z[:, :, head] = 0", "z[:, :, heads] = 0"), "removes all heads of the list"),
         "removes everything": (("z[:, :, head] = 0", "z[:] = 0"), "Everything is zero"),
