@@ -210,7 +210,7 @@ WRONG = {
     "ex3-patch-cell": {
         "hook left on the model": (
             (
-                "logits = model.run_with_hooks(base, fwd_hooks=[(name, put_in)])",
+                "logits = model.run_with_hooks(base, fwd_hooks=hooks)",
                 "model.add_hook(name, put_in)\n    logits = model(base)",
             ),
             "",
@@ -250,7 +250,10 @@ WRONG = {
             "before the next one",
         ),
         "first layer always": (('f"blocks.{layer}.', 'f"blocks.{0 * layer}.'), "the first one whatever"),
-        "mean over prompts": (("per_prompt=True", "per_prompt=False"), "per_prompt"),
+        "mean over prompts": (
+            ("return pair_differences(logits, pairs)", "return pair_differences(logits, pairs).mean()"),
+            "not a mean",
+        ),
         "source runs on the base prompts": (
             ("model.run_with_cache(source", "model.run_with_cache(base"),
             "other prompts than those that run",
@@ -260,7 +263,10 @@ WRONG = {
             "on the prompts that the activation comes from",
         ),
         "answers exchanged": (
-            ("pairs.answers, pairs.wrong_answers", "pairs.wrong_answers, pairs.answers"),
+            (
+                "return pair_differences(logits, pairs)",
+                "return compute_logit_diff(logits, pairs.wrong_answers, pairs.answers, per_prompt=True)",
+            ),
             "answer minus wrong answer",
         ),
         "only the first prompt": (
@@ -292,27 +298,26 @@ WRONG = {
         ),
         "attention's output instead of the stream": (("hook_resid_pre", "hook_attn_out"), "what attention writes"),
         "softmax instead of logits": (
-            ("compute_logit_diff(logits,", "compute_logit_diff(logits.softmax(dim=-1),"),
+            ("pair_differences(logits,", "pair_differences(logits.softmax(dim=-1),"),
             "leave out the softmax",
         ),
         "log-probabilities of the answer": (
             (
-                "return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
+                "return pair_differences(logits, pairs)",
                 "return logits[:, -1].log_softmax(-1).gather(1, pairs.answers[:, None])[:, 0]",
             ),
             "log-probability",
         ),
         "normalised": (
             (
-                "return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)",
-                "diff = lambda l: compute_logit_diff(l, pairs.answers, pairs.wrong_answers, per_prompt=True)\n"
-                "    k, c = diff(model(pairs.corrupted)), diff(model(pairs.clean))\n"
-                "    return (diff(logits) - k) / (c - k)",
+                "return pair_differences(logits, pairs)",
+                "k, c = (pair_differences(model(tokens), pairs) for tokens in (pairs.corrupted, pairs.clean))\n"
+                "    return (pair_differences(logits, pairs) - k) / (c - k)",
             ),
             "normalised effects",
         ),
         "first position's logits": (
-            ("compute_logit_diff(logits,", "compute_logit_diff(logits[:, :1],"),
+            ("pair_differences(logits,", "pair_differences(logits[:, :1],"),
             "at the first position",
         ),
         "layers beyond the second": (('f"blocks.{layer}.', 'f"blocks.{min(layer, 1)}.'), "the one before"),
@@ -547,7 +552,7 @@ def permutation_p_value(effects, n_shuffles, seed):
         count += int(shuffled.mean(dim=0).abs().max() >= observed)
     return (1 + count) / (1 + n_shuffles)
 """,
-            "",
+            "Use rank_agreement",
         ),
         "new generator in every round": (
             (

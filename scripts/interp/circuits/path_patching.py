@@ -23,7 +23,7 @@ from scripts.interp.base.progress import progress_bar
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention
 from scripts.interp.circuits.patching import PatchingResult, result
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
+from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs, pair_differences
 from scripts.interp.circuits.sweeps import (
     Direction,
     Measured,
@@ -39,7 +39,6 @@ from scripts.interp.circuits.sweeps import (
 )
 from scripts.interp.runs.heads import Head, check_head
 from scripts.interp.runs.hooks import cached_hook_dict
-from scripts.interp.runs.logits import compute_logit_diff
 from scripts.interp.runs.read_out import relative_difference, rounding
 
 if TYPE_CHECKING:
@@ -204,7 +203,7 @@ def _plain_paths(paths: Paths, bar: tqdm) -> Measured:
     source_logits, source = model.run_with_cache(source_tokens, names_filter=z_names)
 
     def measure(logits: Tensor) -> Tensor:
-        return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)
+        return pair_differences(logits, pairs)
 
     # Hooks get the name they are asked for: `hook.name` may be another name of the same place.
     def freeze(activation: Tensor, hook: object, name: str) -> Tensor:

@@ -44,10 +44,13 @@ def prompt_pairs(model: TransformerBridge, samples: Sequence[Mapping[str, str]])
     return pairs
 
 
-def pair_differences(logits: Float[Tensor, "batch pos d_vocab"], pairs: PromptPairs) -> Float[Tensor, " batch"]:
+def pair_differences(
+    logits: Float[Tensor, "batch pos d_vocab"] | Float[Tensor, "batch d_vocab"], pairs: PromptPairs
+) -> Float[Tensor, " batch"]:
     """Logit of each pair's answer minus logit of its wrong answer, at the last position: [batch], in logits.
 
-    logits: of the pairs' clean prompts, their corrupted prompts, or one of them with something changed
+    logits: of the pairs' clean prompts, their corrupted prompts, or one of them with something changed; [batch, pos,
+        d_vocab] or, at one position already, [batch, d_vocab]
     Raises ValueError for logits of another number of prompts.
     """
     return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)

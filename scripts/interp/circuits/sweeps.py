@@ -21,10 +21,9 @@ from torch import Tensor
 from scripts.interp.base.precision import at_least_float32
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention, find_route
-from scripts.interp.circuits.prompt_pairs import PromptPairs
+from scripts.interp.circuits.prompt_pairs import PromptPairs, pair_differences
 from scripts.interp.runs.heads import n_heads_of
 from scripts.interp.runs.hooks import check_hooks
-from scripts.interp.runs.logits import compute_logit_diff
 from scripts.interp.runs.read_out import relative_difference, rounding
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def plain_sweep(sweep: Sweep, bar: tqdm) -> Measured:
     def measure(logits: Tensor) -> Tensor:
         if sweep.metric is not None:
             return _measured(sweep.metric, logits[:, -1:])
-        return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)
+        return pair_differences(logits, pairs)
 
     patched = []
     for cell in sweep.cells:
