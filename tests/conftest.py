@@ -12,6 +12,14 @@ from scripts.interp.circuits.prompt_pairs import PromptPairs
 from scripts.interp.models.load import EMBEDDED, load_model
 
 
+@pytest.fixture(autouse=True, scope="module")
+def leave_gradients_as_they_were():
+    """A lab's set-up cell turns them off for its whole process, which is this one."""
+    before = torch.is_grad_enabled()
+    yield
+    torch.set_grad_enabled(before)
+
+
 @pytest.fixture(scope="session")
 def model():
     """The embedded model: rotary, RMSNorm, grouped keys, BOS added by its tokenizer."""

@@ -26,14 +26,6 @@ EXERCISES = {
 _SETUP = {}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def leave_gradients_as_they_were():
-    """A lab's set-up cell turns them off for its whole process, which is this one."""
-    before = torch.is_grad_enabled()
-    yield
-    torch.set_grad_enabled(before)
-
-
 def fresh_namespace(lab) -> dict:
     """What the set-up cell of a lab defines, in a dictionary of its own."""
     if lab not in _SETUP:
