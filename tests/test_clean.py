@@ -184,3 +184,12 @@ def test_what_a_name_rests_on(source, kept):
     found = statements(source, 0, in_answer=True)
     definitions = {i for i, s in enumerate(found) if isinstance(s.node, ast.FunctionDef)}
     assert needed({"f"}, found, set()) - definitions == kept - definitions
+
+
+def test_what_a_library_replaces_when_a_test_imports_it_is_no_tampering():
+    """TransformerLens imports torch._dynamo, which wraps `torch.manual_seed`."""
+    setup = "import torch\nfrom scripts.course.checks import answer, expect_close\nimport scripts.mech_interp_utils"
+    source = "def double(x):\n    return 2 * x"
+    test = "import torch._dynamo\nexpect_close(answer(double, 2.0), 4.0, 'The double')"
+    found = clean.run(setup, [(source, "ex1-double")], [Exercise("ex1-double", "", 1.0, source, test)], 60)
+    assert found["ex1-double"].passed, found

@@ -60,6 +60,10 @@ def run_job(job: dict, results: int) -> bytes:
         found = {"setup_error": f"{type(error).__name__}: {error}"}
     else:
         os.dup2(1, 2)
+        if (
+            "scripts.mech_interp_utils" in sys.modules
+        ):  # a test may import TransformerLens first, and that torch._dynamo,
+            import torch._dynamo  # noqa: F401 # which puts functions of its own in torch's place: no student's doing
         found = {}
         notebook = Notebook(job["cells"], namespace)
         for exercise in job["exercises"]:
