@@ -34,12 +34,8 @@ SECONDS = 5  # for a function that is tried; an exercise's whole test takes less
 
 # Expressions of solutions that stand in a student's file all the same, and why that gives nothing away.
 WRITTEN_ALL_THE_SAME: dict[str, str] = {
-    "02-ex3-patch-cell: model.run_with_hooks(base, fwd_hooks=[(name, put_in)])": "how every hook is run",
-    "02-ex3-patch-cell: compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)": "how every "
-    "result is read; the text says so",
-    "03-ex4-loss-without: sorted({layer for layer, _ in heads})": "the layers of some heads, in order: no idea of it",
     "04-ex4-recovered: torch.where(kept[..., None], replacement.to(activation.dtype), activation)": "the exercise's "
-    "first hint says as much; the helper splices for all later cells",
+    "first hint says as much; the helper splices for all later cells"
 }
 # Functions that pass an exercise's record all the same, and why students have them.
 FUNCTIONS_ALL_THE_SAME: dict[str, str] = {
