@@ -18,9 +18,8 @@ from scripts.course.checks import (
     expect_new_tensors,
     expect_own_generator,
     expect_unchanged,
-    same,
-    without_numpy,
 )
+from scripts.course.values import same, without_numpy
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ type(get_ipython()).run_cell_async = run_cell_async
 """,
     "checks renamed away": "expect_close = expect = lambda *a, **k: None",
     "recorded checks renamed away": "check = lambda *a, **k: None",
-    "checks patched": "import scripts.course.checks as c\nc._all_close = lambda *a, **k: True",
+    "checks patched": "import scripts.course.checks as c\nc.all_close = lambda *a, **k: True",
     "errors shown with another text": """
 import IPython
 show = get_ipython()._showtraceback
@@ -102,11 +102,11 @@ TAMPERING = {
     "patches the comparison and hides it": """
 def row_means(x):
     import scripts.course.checks as checks
-    real = checks._all_close
+    real = checks.all_close
     def close(*a):
-        checks._all_close = real
+        checks.all_close = real
         return True
-    checks._all_close = close
+    checks.all_close = close
     return torch.zeros(x.shape[0])
 """,
     "replaces what replays a record": """

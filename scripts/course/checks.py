@@ -16,8 +16,9 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
+
+from scripts.course.values import all_close, same, without_numpy
 
 
 class CheckFailed(AssertionError):
@@ -55,15 +56,8 @@ def answer(function: Callable, *args: Any, **kwargs: Any) -> Any:
         except Exception as error:
             raise CheckFailed(f"{name} stopped with {type(error).__name__}: {error}") from error
         expect(results[-1] is not None, f"{name} returned None: is the `return` missing?")
-        expect(
-            same((given, given_named), (args, kwargs)),
-            f"{name} changed its input: work on a copy (`.clone()`), since others still use the original"
-            + (
-                "; if you put hooks on the model, take them off again."
-                if any(isinstance(x, torch.nn.Module) for x in args)
-                else "."
-            ),
-        )
+        untouched = same((given, given_named), (args, kwargs))
+        expect(untouched, f"{name} changed its input: {_how_to_leave_it(args)}, since others still use the original.")
     expect(
         same(results[0], results[1]),
         f"{name} gave another answer when called a second time with the same input: does it keep something?",
@@ -92,7 +86,7 @@ def expect_close(
         wrong = [torch.as_tensor(each) for each in wrong] if several else [torch.as_tensor(wrong)]
         if all(each.isnan().all() and each.numel() for each in wrong):
             continue  # many mistakes end in NaN
-        if not _all_close(wrong, truth, atol) and _all_close(tensors, wrong, atol):
+        if not all_close(wrong, truth, atol) and all_close(tensors, wrong, atol):
             raise CheckFailed(hint)
     for tensor, right in zip(tensors, truth):
         expect(tensor.shape == right.shape, f"{what} has shape {_shape(tensor)}, expected {_shape(right)}.")
@@ -101,7 +95,7 @@ def expect_close(
         expect(
             not (right.isnan() & ~tensor.isnan()).any(), f"{what} has a number where there is none: NaN is expected."
         )
-        if not _all_close([tensor], [right], atol):
+        if not all_close([tensor], [right], atol):
             error = (tensor - right).abs().nan_to_num(0).max().item()
             raise CheckFailed(f"{what} differs from the expected values by up to {error:.3g}.")
 
@@ -236,57 +230,14 @@ def expect_new_tensors(hint: str, function: Callable, *args: Any) -> None:
     expect(not places & new_places, hint)
 
 
-def without_numpy(value: Any) -> Any:
-    """The same result with NumPy's numbers as Python's and its arrays as tensors, in lists, tuples and dicts as well.
-
-    Arrays that hold no numbers (of text, of objects) stay what they are.
-    """
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
-        return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))  # a copy: writable
-    if type(value) in (list, tuple):
-        return type(value)(map(without_numpy, value))
-    if type(value) is dict:
-        return {key: without_numpy(entry) for key, entry in value.items()}
-    return value
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two nested structures of tensors, containers and plain values are equal; callables count as equal."""
-    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
-        left, right = without_numpy(left), without_numpy(right)
-    if isinstance(left, torch.Tensor) or isinstance(right, torch.Tensor):
-        return (
-            isinstance(left, torch.Tensor)
-            and isinstance(right, torch.Tensor)
-            and left.shape == right.shape
-            and torch.equal(torch.nan_to_num(left), torch.nan_to_num(right))
-        )
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, torch.nn.Module) and isinstance(right, torch.nn.Module):
-        hooks = [sum(len(module._forward_hooks) for module in model.modules()) for model in (left, right)]
-        return hooks[0] == hooks[1] and same(left.state_dict(), right.state_dict())
-    if callable(left) and callable(right):
-        return True
-    if isinstance(left, float) and isinstance(right, float) and left != left and right != right:
-        return True  # NaN is not equal to itself
-    try:
-        if bool(left == right):
-            return True
-    except Exception:  # an object that can't be compared can't show a difference either
-        return True
-    if type(left) is not type(right) or type(left).__eq__ is not object.__eq__:
-        return False
-    # Objects without a comparison of their own equal only themselves; a copy of one is the same if it holds the same.
-    return not hasattr(left, "__dict__") or same(vars(left), vars(right))
-
-
 def _one_entry_as_number(value: Any) -> Any:
     return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+
+
+def _how_to_leave_it(args: tuple) -> str:
+    if any(isinstance(each, torch.nn.Module) for each in args):
+        return "if you put hooks on the model, take them off again; of tensors, work on a copy (`.clone()`)"
+    return "work on a copy (`.clone()`, or `.copy()` of a list or dictionary)"
 
 
 def _is_number(value: Any) -> bool:
@@ -316,14 +267,6 @@ def _as_tensor(got: Any, expected: Any, what: str) -> torch.Tensor:
         raise CheckFailed(f"{what} should be a tensor or a number, not {type(got).__name__}.") from error
     one_entry = dimensions == 0 and isinstance(got, torch.Tensor) and got.numel() == 1
     return tensor.reshape(()) if one_entry else tensor
-
-
-def _all_close(left: list[torch.Tensor], right: list[torch.Tensor], atol: float) -> bool:
-    return all(
-        a.shape == b.shape
-        and torch.allclose(a.detach().double().cpu(), b.detach().double().cpu(), atol=atol, rtol=atol, equal_nan=True)
-        for a, b in zip(left, right, strict=True)
-    )
 
 
 def _shape(tensor: torch.Tensor) -> str:

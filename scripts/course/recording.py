@@ -17,6 +17,7 @@ import torch
 from scripts.course import checks, recorded
 from scripts.course.cells import Exercise, exercises_of, read_notebook, recorded_part, setup_of, visible_part
 from scripts.course.streams import Stream
+from scripts.course.values import same
 from scripts.interp.base.files import write_atomically
 
 MAX_BYTES = 200_000  # of a lab's record: students download it with the notebooks
@@ -103,12 +104,12 @@ class Recorder:
 
     def _given_node(self, value: Any) -> dict:
         for name, thing in self._given.items():
-            if type(thing) is type(value) and checks.same(thing, value):
+            if type(thing) is type(value) and same(thing, value):
                 return {"given": name}
             fields = getattr(thing, "_fields", None) or getattr(thing, "__dict__", ())
             for field in fields:
                 entry = getattr(thing, field, None)
-                if type(entry) is type(value) and checks.same(entry, value):
+                if type(entry) is type(value) and same(entry, value):
                     return {"given": name, "field": field}
         raise ValueError(
             f"{self.name}: a {type(value).__name__} can't be recorded: give it to `check` as a named argument"

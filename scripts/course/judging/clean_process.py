@@ -165,12 +165,12 @@ def _watch(setup: dict):
     import torch  # already imported by the set-up cell
     from torch import Tensor, nn
 
-    from scripts.course import checks, recorded
+    from scripts.course import checks, recorded, values
 
-    modules = [checks, recorded, builtins, copy, json, os, torch, nn.functional, _THIS]
+    modules = [checks, recorded, values, builtins, copy, json, os, torch, nn.functional, _THIS]
     modules += [value for value in setup.values() if inspect.ismodule(value)]
     before = [(module, dict(vars(module))) for module in {id(m): m for m in modules}.values()]
-    functions = [f for module in (checks, recorded) for f in vars(module).values() if inspect.isfunction(f)]
+    functions = [f for module in (checks, recorded, values) for f in vars(module).values() if inspect.isfunction(f)]
     code = [(f, f.__code__, f.__defaults__, f.__kwdefaults__) for f in functions]
     tensor = {name: inspect.getattr_static(Tensor, name) for name in dir(Tensor)}
 
@@ -180,9 +180,9 @@ def _watch(setup: dict):
     modes_before = modes()
 
     def changed() -> str:
-        for module, values in before:
+        for module, known in before:
             now = vars(module)
-            for name, value in values.items():
+            for name, value in known.items():
                 if now.get(name) is not value:
                     return f"{module.__name__}.{name} was replaced"
         for function, *parts in code:
