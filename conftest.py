@@ -1,5 +1,6 @@
 """How pytest runs the suite: side by side, longest first, and solved notebooks compared with what they hold (nbval)."""
 
+import copy
 import gc
 import os
 import shutil
@@ -130,7 +131,7 @@ def pytest_collectstart(collector):
 def pytest_itemcollected(item):
     if item.path.suffix == ".ipynb":
         if item.config.getoption("own_kernels") or is_run_twice(item.path, item.cell):
-            item.runtest = twice(item.runtest)
+            item.runtest = twice(item)
         compare = item.compare_outputs
 
         def compare_but_for_rounding(got, expected, skip_compare=None):
@@ -140,11 +141,14 @@ def pytest_itemcollected(item):
         item.output_timeout = OUTPUT_SECONDS
 
 
-def twice(run: Callable[[], None]) -> Callable[[], None]:
+def twice(item) -> Callable[[], None]:
     """A cell that is run again has to show the same as before: it rests on nothing that it changes itself."""
+    run = item.runtest
 
     def run_and_run_again() -> None:
+        expected = copy.deepcopy(item.cell.outputs)  # nbval joins pieces of text in place
         run()
+        item.cell.outputs = expected
         run()
 
     return run_and_run_again

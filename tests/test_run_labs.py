@@ -197,7 +197,14 @@ def test_what_make_does_before_every_command_imports_nothing_that_takes_long():
 
 
 def test_a_busy_machine_may_take_its_time_to_show_what_a_cell_printed(request):
-    cell = SimpleNamespace(path=Path("01-first.ipynb"), compare_outputs=None, output_timeout=5)  # as nbval makes it
+    cell = SimpleNamespace(  # as nbval makes it
+        path=Path("01-first.ipynb"),
+        cell=SimpleNamespace(id="first", outputs=[]),
+        config=request.config,
+        runtest=None,
+        compare_outputs=None,
+        output_timeout=5,
+    )
     plugins = request.config.pluginmanager.get_plugins()
     next(p for p in plugins if hasattr(p, "OUTPUT_SECONDS")).pytest_itemcollected(cell)
     assert cell.output_timeout >= 60

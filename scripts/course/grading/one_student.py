@@ -134,7 +134,7 @@ def name_of(ran: NotebookNode, instrumented: Instrumented, index: int) -> str:
 def judge(
     ran: NotebookNode, instrumented: Instrumented, incidents: dict[int, str], verdicts: dict
 ) -> tuple[list[str], bool]:
-    """Fill in the outputs of an executed notebook; a test cell gets its verdict as its only output.
+    """Fill in the outputs of an executed notebook; a test cell gets its verdict, and what it prints if it passes.
 
     nbgrader then derives the points from the outputs: none for an error, all for nothing. Returns what to say
     about the submission, and whether it was tampered with.
@@ -164,8 +164,9 @@ def judge(
         if passed_here and not verdict.visible and not verdict.tampered:
             notes.append(f"{name} passes in the notebook but not in a clean process ({verdict.hint})")
         hint = "no points: tampering" if tampering else verdict.hint
+        printed = [o for o in ran.cells[index].outputs if o.output_type == "stream" and o.name == "stdout"]
         ran.cells[index].outputs = (
-            []
+            printed * passed_here
             if verdict.passed and not tampering
             else [nbformat.v4.new_output("error", ename="CheckFailed", evalue=hint, traceback=[hint])]
         )
