@@ -159,11 +159,12 @@ def test_records_are_small(lab):
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.NOTEBOOK)
 def test_a_record_says_what_its_source_says(lab):
-    """Every answer, wrong or right, gets the same hint from the record as from the tests that were recorded."""
+    """An answer gets the same hint from the record as from the tests that were recorded: some of each exercise."""
     differing = []
     for exercise in EXERCISES[lab].values():
         wrong = {name: change for name, (change, _) in lab.WRONG[exercise.id].items()}
-        for name, change in {**wrong, **lab.RIGHT[exercise.id]}.items():
+        some = list(wrong.items())[:: max(1, len(wrong) // 4)] + list(lab.RIGHT[exercise.id].items())[:1]
+        for name, change in some:
             namespace = fresh_namespace(lab)
             exec(source_of(exercise, change), namespace)
             hints = [hint_of(part, namespace) for part in (check_line(exercise), recorded_part(exercise.test))]
