@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from scripts.course.cells import grade_id, is_test, read_notebook, visible_part
 from scripts.course.judging.statements import Statement, names_set, statements
 from scripts.interp.base.paths import ROOT
+from tests.fixtures.twice import LONG
 
 LINES, COLUMNS, CHECK_LINES = 25, 110, 10
 LABS = sorted((ROOT / "solutions").glob("*.ipynb"))
@@ -80,6 +81,11 @@ def test_random_numbers_come_from_a_generator_of_their_cell(path):
     without = {name_of(cell): draws_without(cell.source) for cell in cells}
     assert {name: names for name, names in shared.items() if names} == {}
     assert {name: calls for name, calls in without.items() if calls} == {}
+
+
+def test_the_cells_that_are_run_once_exist():
+    there = {path.stem: {cell.id for cell in code_cells(path)} for path in LABS}
+    assert {lab: cells - there.get(lab, set()) for lab, cells in LONG.items() if cells - there.get(lab, set())} == {}
 
 
 def two_sources(cells: list[NotebookNode]) -> dict[str, list[str]]:

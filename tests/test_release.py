@@ -62,7 +62,7 @@ def test_checks_are_folded_and_the_notebook_says_where_it_comes_from(root):
     released = read_notebook(path)
     folded = [cell for cell in released.cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
     assert folded == [cell for cell in released.cells if is_test(cell)] and len(folded) == 2
-    assert f"`solutions/{tiny_lab.LAB}.ipynb`, of which this notebook is generated" in released.cells[0].source
+    assert f"generated from `solutions/{tiny_lab.LAB}.ipynb`" in released.cells[0].source
 
 
 def test_nbgraders_validate_takes_folded_checks_for_unchanged(root):
