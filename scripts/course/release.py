@@ -57,8 +57,8 @@ def dress(notebook: "NotebookNode", name: str) -> None:
     title = next((cell for cell in notebook.cells if cell.cell_type == "markdown" and not grade_id(cell)), None)
     if title is not None:
         title.source += (
-            f"\n\n*Write your answers here. This notebook is generated from `solutions/{name}` by `make release`: the lab "
-            "itself is changed there, by your instructor.*"
+            f"\n\n*Write your answers here. This notebook is generated from `solutions/{name}` by `make release`: the "
+            "lab itself is changed there, by your instructor.*"
         )
 
 
