@@ -4,7 +4,6 @@ from scripts.interp.base.paths import outputs_folder
 from scripts.interp.base.reference import reference_value
 from scripts.interp.base.statistics import (
     bootstrap_interval,
-    bootstrap_weights,
     largest_mean_p,
     rank_agreement,
     rank_correlation,

@@ -59,11 +59,12 @@ def check(path: Path, seconds: float) -> int:
         )
     for index, incident in incidents.items():
         print(f"Cell {index + 1} {incident}" + (": the cells after it did not run." if incident == ENDED else "."))
-    waiting = [number for number, message in other_errors(notebook) if message.startswith("NotImplementedError")]
+    errors = dict(other_errors(notebook))
+    waiting = [number for number, message in errors.items() if message.startswith("NotImplementedError")]
     if waiting:
         cells = "Cell" if len(waiting) == 1 else "Cells"
         print(f"{cells} {', '.join(map(str, waiting))}: they use answers that are not written yet.")
-    for number, message in other_errors(notebook):
+    for number, message in errors.items():
         if number not in waiting:
             print(f"Cell {number} stopped with {message}")
     for cell in edited_tests(notebook):
