@@ -42,7 +42,7 @@ def checked(function):
 
     @functools.cache
     def hints() -> dict:
-        return _hints(function, function.__globals__)
+        return _hints(function, inspect.unwrap(function).__globals__)  # of `torch.no_grad` and the like
 
     return call
 

@@ -1,5 +1,6 @@
 """Every architecture of sae-lens with every option of its configuration, in every helper that takes an SAE."""
 
+from dataclasses import fields
 from itertools import product
 
 import pytest
@@ -21,6 +22,7 @@ from scripts.interp.saes.untrained import mean_l0, untrained_copy
 RESID, Z = "blocks.0.hook_resid_post", "blocks.1.attn.hook_z"
 OPTIONS = {
     "standard": {}, "jumprelu": {}, "gated": {}, "topk": {"k": 8}, "abstopk": {"k": 8},
+    "hybrid": {"k": 8, "n_candidates": 12},
     "matching_pursuit": {"max_iterations": 4},
 }  # fmt: skip
 NO_SAES = ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder", "temporal")
@@ -52,7 +54,8 @@ def test_no_architecture_is_forgotten():
 
 @pytest.mark.parametrize("architecture", OPTIONS)
 def test_a_clamped_latent_changes_what_the_decoder_makes_of_it(architecture):
-    rescaled = [{}, {"rescale_acts_by_decoder_norm": True}] if "topk" in architecture else [{}]
+    takes_norms = "rescale_acts_by_decoder_norm" in {field.name for field in fields(get_sae_class(architecture)[1])}
+    rescaled = [{}, {"rescale_acts_by_decoder_norm": True}] if takes_norms else [{}]
     for normalised, biased, more in product(NORMALISED, (True, False), rescaled):
         sae = random_sae(architecture, normalize_activations=normalised, apply_b_dec_to_input=biased, **more)
         x = 3 * draw(2, 5, 12) + 1
@@ -74,7 +77,8 @@ def test_a_clamped_latent_changes_what_the_decoder_makes_of_it(architecture):
 
 @pytest.mark.parametrize("architecture", OPTIONS)
 def test_an_untrained_copy_is_as_sparse_whatever_the_architecture(architecture):
-    rescaled = [{}, {"rescale_acts_by_decoder_norm": True}] if "topk" in architecture else [{}]
+    takes_norms = "rescale_acts_by_decoder_norm" in {field.name for field in fields(get_sae_class(architecture)[1])}
+    rescaled = [{}, {"rescale_acts_by_decoder_norm": True}] if takes_norms else [{}]
     x = 2 * draw(300, 12) + 1
     for normalised, biased, more in product(NORMALISED, (True, False), rescaled):
         sae = random_sae(architecture, normalize_activations=normalised, apply_b_dec_to_input=biased, **more)

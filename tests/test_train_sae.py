@@ -8,12 +8,14 @@ import pytest
 import torch
 from sae_lens import SAE
 from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY, get_sae_training_class
+from sae_lens.training.sae_trainer import SAETrainer
 
 from scripts.interp.models.load import load_model
-from scripts.interp.saes import judge, make, train as training
+from scripts.interp.saes import judge, make, start, train as training
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.load import load_sae
 from scripts.interp.saes.recipes import Settings, architectures, check_architecture, sae_config
+from scripts.interp.saes.sparse_topk import SparseTopK
 from scripts.interp.saes.stored_activations import StoredActivations
 from scripts.interp.saes.train import OWN_RECIPES, l0_of_saved, save_in_half_precision, train
 from scripts.interp.saes.untrained import mean_l0
@@ -55,22 +57,23 @@ def test_the_planted_dictionary_is_found_and_more_than_untrained(tmp_path):
     assert error < 0.15
 
 
-@pytest.mark.parametrize("architecture", ["batchtopk", "jumprelu"])
+@pytest.mark.parametrize("architecture", ["batchtopk", "jumprelu", "topk", "hybrid"])
 def test_a_killed_run_ends_with_the_same_sae_and_curve(tmp_path, monkeypatch, architecture):
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 40)
-    monkeypatch.setattr(training, "RECORD_EVERY", 30)
+    monkeypatch.setattr(start, "CHECKPOINT_EVERY", 40)
+    monkeypatch.setattr(start, "RECORD_EVERY", 30)
     activations, _ = planted(n=1000)
     settings = replace(SETTINGS, architecture=architecture)
     whole, record = train(settings, activations, tmp_path / "whole", progress=False)
-    step, calls = training.SAETrainer.step, []
+    trainer = SparseTopK if training.OWN_RECIPES.get(architecture) else SAETrainer
+    step, calls = trainer.step, []
 
-    def killed(self, batch):
+    def killed(self, *given):
         calls.append(1)
         if len(calls) == 90:
             raise KeyboardInterrupt
-        return step(self, batch)
+        return step(self, *given)
 
-    monkeypatch.setattr(training.SAETrainer, "step", killed)
+    monkeypatch.setattr(trainer, "step", killed)
     with pytest.raises(KeyboardInterrupt):
         train(settings, activations, tmp_path / "cut", progress=False)
     (checkpoint,) = (tmp_path / "cut").iterdir()

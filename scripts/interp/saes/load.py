@@ -72,6 +72,8 @@ def load_sae(model: TransformerBridge, folder: str | Path | None = None, *, chec
         raise ValueError(f"{folder} lacks {' and '.join(missing)}: an SAE's folder holds {' and '.join(FILES)}.")
     from sae_lens import SAE  # takes seconds to import, which only those who load an SAE should spend
 
+    from scripts.interp.saes import hybrid  # noqa: F401  # registers its architecture
+
     try:
         sae = SAE.load_from_disk(folder, device=str(model.cfg.device), dtype="float32")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:

@@ -8,7 +8,15 @@ from simple_parsing import field
 
 from scripts.interp.models.embedded import NAME as EMBEDDED
 
-TRIED = ("batchtopk", "topk", "standard", "monosemanticity", "gated", "jumprelu")  # trained in this project's tests
+TRIED = (
+    "batchtopk",
+    "topk",
+    "hybrid",
+    "standard",
+    "monosemanticity",
+    "gated",
+    "jumprelu",
+)  # trained in this project's tests
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,8 @@ class Settings:
     width: int = 8  # latents per dimension of the activation
     k: int = 40  # latents above zero per token, where the architecture sets it (matching_pursuit: at most)
     sparsity: float = 1.0  # weight of the sparsity loss, where the architecture has one
+    ranking: str = "bfloat16"  # of hybrid: what proposes candidates, "bfloat16" or "low_rank"
+    n_candidates: int = 0  # of hybrid: how many are proposed for a token at first; 0 is a quarter more than k
     tokens: int = 0  # how many tokens of the training split; 0 is all of them
     passes: float = 3.0  # how often it sees the activations, each time in another order
     batch: int = 2048  # tokens in a step
@@ -47,9 +57,16 @@ class Options:
 
 def architectures() -> list[str]:
     """The names that `Settings.architecture` can have: the project's own, and all that sae-lens has a class for."""
+    return [*TRIED, *(name for name in training_classes() if name not in TRIED)]
+
+
+def training_classes() -> dict[str, tuple[type, type]]:
+    """Of every architecture that sae-lens knows, the project's own among them: training class and configuration."""
     from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY  # takes seconds to import
 
-    return [*TRIED, *(name for name in SAE_TRAINING_CLASS_REGISTRY if name not in TRIED)]
+    from scripts.interp.saes import hybrid  # noqa: F401  # registers its architecture
+
+    return SAE_TRAINING_CLASS_REGISTRY
 
 
 def check_architecture(name: str) -> None:
@@ -59,7 +76,7 @@ def check_architecture(name: str) -> None:
 
 
 def check_sparsity(settings: Settings) -> None:
-    """Raise ValueError where `k` or `sparsity` was set, and the architecture takes the other of them."""
+    """Raise ValueError where a setting was given that the architecture does not take."""
     takes = {"monosemanticity": {"sparsity"}}.get(settings.architecture) or {
         SPARSITY_FIELDS[name] for name in config_fields(settings.architecture) & SPARSITY_FIELDS.keys()
     }
@@ -70,6 +87,9 @@ def check_sparsity(settings: Settings) -> None:
             raise ValueError(
                 f"--{name} does nothing for {settings.architecture}: give {instead or 'neither --k nor --sparsity'}."
             )
+    for name in ("ranking", "n_candidates"):
+        if getattr(settings, name) != getattr(usual, name) and settings.architecture != "hybrid":
+            raise ValueError(f"--{name} does nothing for {settings.architecture}: it is for --architecture hybrid.")
 
 
 SPARSITY_FIELDS = {  # of sae-lens' training configurations, and the setting that each is
@@ -79,22 +99,20 @@ SPARSITY_FIELDS = {  # of sae-lens' training configurations, and the setting tha
 
 def config_fields(architecture: str) -> set[str]:
     """What the training configuration of an architecture of sae-lens can be given."""
-    from sae_lens.registry import get_sae_training_class
-
-    return {each.name for each in dataclasses.fields(get_sae_training_class(architecture)[1])}
+    return {each.name for each in dataclasses.fields(training_classes()[architecture][1])}
 
 
 def sae_config(settings: Settings, d_in: int, steps: int) -> Any:
     """The training configuration of an architecture that sae-lens trains; what it has no field for is left out."""
-    from sae_lens.registry import get_sae_training_class
-
-    config_class = get_sae_training_class(settings.architecture)[1]
+    config_class = training_classes()[settings.architecture][1]
     d_sae = settings.width * d_in
     values = {
         "d_in": d_in,
         "d_sae": d_sae,
         "normalize_activations": "expected_average_only_in",
         "k": settings.k,
+        "ranking": settings.ranking,
+        "n_candidates": settings.n_candidates,
         "max_iterations": settings.k,  # of matching pursuit, which adds one latent in each
         "l1_coefficient": settings.sparsity,
         "l0_coefficient": settings.sparsity,
