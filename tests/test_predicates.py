@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from scripts.interp.features.matching import best_feature, feature_f1, named_positions, nearest_directions, token_list
+from scripts.interp.features.matching import (
+    best_feature,
+    feature_f1,
+    how_often,
+    named_positions,
+    nearest_directions,
+    token_list,
+)
 from scripts.interp.features.predicates import PREDICATES, TOPICS
 
 # Each text is given as tokens; those that the predicate must name are in «guillemets».
@@ -124,6 +131,8 @@ def test_the_feature_that_fits_best_is_found():
     both_ways = torch.stack([named, ~named])
     assert torch.equal(feature_f1(active, both_ways), torch.stack([feature_f1(active, each) for each in both_ways]))
     assert feature_f1(torch.zeros(5, 2, dtype=torch.bool), torch.zeros(5, dtype=torch.bool)).tolist() == [0, 0]
+    often = torch.rand(1000, 3, generator=generator) < torch.tensor([0.0, 0.5, 1.0])  # more than 8 bits can count
+    assert torch.equal(how_often(often), often.sum(dim=0)) and how_often(often)[2] == 1000
 
 
 def test_the_list_of_tokens_looks_at_no_context():

@@ -73,9 +73,10 @@ def _check_finite(name: str, values: Tensor) -> None:
 
 
 def _ranks(values: Tensor) -> Tensor:
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0)
-    return ((last - counts + last - 1).double() / 2)[inverse]
+    """The ranks of each row's numbers from 0, equal ones sharing their mean. values: [..., n]"""
+    ordered = values.sort(dim=-1).values
+    below, up_to = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    return (below + up_to - 1).double() / 2
 
 
 def rank_agreement(effects: Real[Tensor, "n_prompts n_heads"]) -> float:
@@ -89,7 +90,7 @@ def rank_agreement(effects: Real[Tensor, "n_prompts n_heads"]) -> float:
         raise ValueError(f"effects has shape {tuple(effects.shape)}: give [n_prompts, n_heads], two prompts or more.")
     _check_finite("effects", effects)
     n = len(effects)
-    ranks = torch.stack([_ranks(row.detach().double().cpu()) for row in effects])
+    ranks = _ranks(effects.detach().double().cpu().contiguous())
     ranks = ranks - ranks.mean(dim=1, keepdim=True)
     ranks = ranks / ranks.norm(dim=1, keepdim=True).clamp(min=1e-9)
     n_varied = (ranks.norm(dim=1) > 0).sum()
