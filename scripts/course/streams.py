@@ -39,7 +39,8 @@ def long_stream(n_batches: int, rows: int, width: int) -> Iterator[Tensor]:
     Raises `CheckFailed` as soon as three batches' worth more is held than after the first two: originals, copies in
     any type of number, NumPy arrays, lists.
     """
-    tracing = tracemalloc.is_tracing()
+    tracing, frozen = tracemalloc.is_tracing(), gc.get_freeze_count()
+    gc.freeze()  # a million objects that were there before and hold no batch: `bytes_held` passes over them
     tracemalloc.start()  # counts what NumPy and Python allocate, but not torch's tensors
     try:
         for i in range(n_batches):
@@ -58,15 +59,18 @@ def long_stream(n_batches: int, rows: int, width: int) -> Iterator[Tensor]:
     finally:
         if not tracing:
             tracemalloc.stop()
+        if not frozen:  # else it stays as whoever froze it wanted it
+            gc.unfreeze()
 
 
 def bytes_held() -> int:
     """Bytes of all tensors that Python can reach, and of what was allocated since tracemalloc was started.
 
-    Unlike the memory that a process occupies, this does not depend on the operating system.
+    What `gc.freeze` put aside does not count. Unlike the memory that a process occupies, this does not depend on the
+    operating system.
     """
     storages, kinds = {}, {Tensor, *Tensor.__subclasses__()}
-    for thing in gc.get_objects():  # a million and more
+    for thing in gc.get_objects():
         if type(thing) in kinds and thing.layout == torch.strided and thing.device.type != "meta":
             storage = thing.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
