@@ -16,7 +16,7 @@ def record():
     return json.loads((ROLEPLAY_FOLDER / "record.json").read_text())
 
 
-def loss(model, rows, n=8):
+def loss(model, rows, n=4):
     """Cross-entropy of content in nats a token, on the first n conversations."""
     tokens, counted = rows.tokens[:n], rows.is_content[:n, 1:]
     log_probs = model(tokens)[:, :-1].log_softmax(dim=-1)
