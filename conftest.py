@@ -41,27 +41,27 @@ NOT_COMPARED = (
 # Seconds that a file took on one core, where it was more than ten. The longest start first: a long one that starts last
 # would run on while the other workers have nothing left. What starts after them makes no difference.
 SECONDS = {
-    "04-feature-extraction-saes": 195,
+    "04-feature-extraction-saes": 190,
     "06-stheno-8b-extension": 117,
     "05-monosemanticity-reproduction": 115,
     "02-activation-patching-ioi": 106,
     "03-induction-head-analysis": 98,
-    "test_grade": 81,
-    "test_grade_labs": 66,
+    "test_grade": 90,
+    "test_answers": 75,
     "test_models": 64,
+    "test_grade_labs": 45,
     "test_shipped_sae": 40,
-    "test_answers": 38,
+    "01-transformerlens-setup": 38,
     "test_patching": 35,
     "test_roleplay_adapter": 34,
     "test_patching_benchmark": 29,
     "test_embedded_model": 28,
     "test_no_answers": 25,
+    "test_check": 23,
     "test_train_adapter": 22,
-    "01-transformerlens-setup": 21,
     "test_recorded": 18,
     "test_run_labs": 18,
     "test_extension_stheno": 18,
-    "test_check": 23,
     "test_reference": 12,
     "test_student_half": 11,
     "test_shipped_toy_saes": 10,
@@ -71,7 +71,12 @@ OUTPUT_SECONDS = 60  # until a cell that ended has shown its outputs; nbval's 5 
 QUICK = 10  # a file that takes longer is left out of `make test-quick`
 MEMORY_OF_A_WORKER = 5e9  # bytes: its own models, and one kernel with the embedded model
 
-GRADED_ONCE = ("02-activation-patching-ioi", "03-induction-head-analysis", "04-feature-extraction-saes")
+GRADED_ONCE = (  # the labs with points
+    "01-transformerlens-setup",
+    "02-activation-patching-ioi",
+    "03-induction-head-analysis",
+    "04-feature-extraction-saes",
+)
 _failed = set()
 
 

@@ -266,6 +266,7 @@ def submissions(released):
     yield "stub", released
     yield "corrupt", '{"cells": [ {"cell_type": "code", '
     yield "slow", filled(released, ex1="def row_means(x):\n    while True:\n        pass")
+    yield "slow-cell", filled(released, first="import time\nwhile True:\n    time.sleep(1)")
     yield "duplicate", duplicated(released)
     yield "deleted", without(released, "test-ex1-row-means", "ex2-last-true", "setup")
     yield "edited", edited(released)
@@ -381,6 +382,7 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
         ("no-metadata", "lost its nbgrader metadata", (0, 0)),
         (ODD_NAME, r"renamed to my final version \(2\).ipynb", (10, 20)),
         ("slow", "ex1-row-means took longer than 6 s", (0, 20)),
+        ("slow-cell", "^cell 3 took longer than 6 s and was stopped$", (10, 20)),
         ("duplicate", "ex1-row-means occurs 3 times.*test-ex2-last-true occurs 2 times", (10, 20)),
         ("deleted", "setup was deleted.*test-ex1-row-means was deleted.*ex2-last-true was deleted", (10, 0)),
         ("edited", "setup was edited.*test-ex2-last-true was edited", (10, 0)),
@@ -608,7 +610,7 @@ def test_the_kernel_is_limited():
         "print(2)",
         "from IPython.display import display as d\nwhile True:\n    d({'text/plain': 'x' * 10**6}, raw=True)",
         "raise ValueError('x' * 10**6)",
-        "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass",
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    time.sleep(1)",
         "print(3)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])

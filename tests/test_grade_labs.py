@@ -1,4 +1,4 @@
-"""Six students hand in the real Lab 1, one of them the other labs too: points, words, pages from the real command."""
+"""Five students hand in the real Lab 1, one of them the other labs too: points, words, pages from the real command."""
 
 import csv
 import json
@@ -51,13 +51,14 @@ def graded(tmp_path_factory):
     versions = {lab: (ROOT / "notebooks" / lab.NOTEBOOK).read_text(encoding="utf-8") for lab in (lab01, *OTHERS)}
     released = versions[lab01]
     right, wrong = right_and_wrong(EXERCISES, lab01.WRONG, WRONG_IN)
+    written = {"written-one-head": "It looks at John, and lowers John."}
+    # Only the exercises: the labs are graded whole where nbval compares them (tests/fixtures/graded_once.py).
     handed_in = {
-        "good": submission(released, {**right, "written-one-head": "It looks at John, and lowers John."}),
-        "wrong": submission(released, {**right, **wrong}),
-        "stub": released,
+        "good": submission(released, {**right, **written}, only_marked=True),
+        "wrong": submission(released, {**right, **wrong}, only_marked=True),
+        "stub": submission(released, {}, only_marked=True),
         "corrupt": released[:2000],
         "hostile": submission(released, wrong, DROPS_ASSERTS, only_marked=True),
-        "slow": submission(released, right, "while True:\n    pass", only_marked=True),
     }
     for student, text in handed_in.items():
         path = folder / "in" / student / lab01.NOTEBOOK
@@ -65,7 +66,6 @@ def graded(tmp_path_factory):
         path.write_text(text, encoding="utf-8")
     for lab, chosen in OTHERS.items():
         solved, mistaken = right_and_wrong(exercises_in(lab), lab.WRONG, chosen)
-        # Only the exercises: these labs are graded whole where nbval compares them (tests/fixtures/graded_once.py).
         text = submission(versions[lab], {**solved, **mistaken}, only_marked=True)
         (folder / "in" / "wrong" / lab.NOTEBOOK).write_text(text, encoding="utf-8")
     assert main([str(folder / "in"), str(folder / "out"), "--jobs", JOBS, "--timeout", "20"]) == 0
@@ -79,7 +79,7 @@ def graded(tmp_path_factory):
 def test_every_submission_has_a_row(graded):
     assert set(graded[1]) == {LAB, *map(name_of, OTHERS)}
     for rows in graded[1].values():
-        assert set(rows) == {"good", "wrong", "stub", "corrupt", "hostile", "slow"}
+        assert set(rows) == {"good", "wrong", "stub", "corrupt", "hostile"}
 
 
 def test_the_good_one_has_all_points_and_waits_for_a_person(graded):
@@ -124,11 +124,6 @@ def test_the_corrupt_one_is_named(graded):
 def test_the_hostile_one_is_flagged_and_scores_nothing(graded):
     row = graded[1][LAB]["hostile"]
     assert row["automatic_points"] == "0" and "TAMPERING" in row["status"]
-
-
-def test_the_slow_one_keeps_its_points_and_is_named(graded):
-    row = graded[1][LAB]["slow"]
-    assert row["automatic_points"] == "90" and "took longer than 20 s" in row["status"]
 
 
 def test_no_page_shows_a_hidden_test_or_loads_anything(graded):
