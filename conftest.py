@@ -23,6 +23,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What notebooks and records hold are the CPU's numbers, and a GPU gives slightly others. So the suite runs on the CPU,
 # with a GPU in the machine too; `CUDA_VISIBLE_DEVICES=0 python -m pytest tests/test_gpu.py -n 0` tests a GPU.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# Logits of a hundred megabytes come and go with every run of a model. What is freed stays with the process: otherwise
+# the kernel clears the same pages again each time, which takes a tenth of the time (glibc's settings; workers and
+# notebooks' kernels start with them).
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**29))
 os.environ["TQDM_DISABLE"] = "1"  # a progress bar would be an output that differs from run to run
 
 # drafts and results are no tests; the fixture notebooks are opened by the tests that need them
