@@ -41,9 +41,9 @@ PROMPTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def embedded():
-    return load_model("smollm2-135m")
+@pytest.fixture
+def embedded(model):
+    return model
 
 
 @pytest.fixture(scope="session")

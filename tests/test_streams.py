@@ -1,5 +1,7 @@
 """Streams of batches: what is kept is noticed, on every operating system and in every type of number."""
 
+import gc
+
 import pytest
 import torch
 
@@ -31,6 +33,15 @@ def test_sums_may_be_kept():
         total = total + batch.double().sum(dim=0)
         squares.append(batch.square().sum().item())
     assert total[0] == 30 * sum(i % 7 for i in range(8))
+
+
+def test_what_was_there_before_is_put_aside_only_meanwhile():
+    gc.unfreeze()
+    try:
+        meanwhile = [gc.get_freeze_count() for _ in long_stream(3, 30, 1000)]
+        assert min(meanwhile) > 10_000 and gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()  # as conftest.py left it
 
 
 def test_a_stream_is_read_once_and_left_alone():
