@@ -10,10 +10,8 @@ from a random sample of patches.
 
 import ctypes
 import gc
-import platform
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -27,7 +25,7 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.patching import get_act_patch_attn_head_out_all_pos, get_act_patch_resid_pre
 
-from scripts.interp.base.command_line import cores
+from scripts.interp.base.machine import machine_facts, process_megabytes, say
 from scripts.interp.circuits.patching import PatchingResult, patch_heads, patch_stream
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.models.load import load_model
@@ -73,7 +71,7 @@ def measure(work: Callable[[], Any]) -> Measured:
     start = time.perf_counter()
     value = work()
     seconds = time.perf_counter() - start
-    return Measured(value, seconds, None if before is None else max(0.0, _status("VmHWM") - before))
+    return Measured(value, seconds, None if before is None else max(0.0, process_megabytes("VmHWM") - before))
 
 
 def plain_sweep(
@@ -202,12 +200,7 @@ def toy_pairs(model: TransformerBridge, n: int, length: int = 15) -> PromptPairs
 def environment(model: TransformerBridge) -> dict[str, Any]:
     """Where the numbers come from."""
     return {
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
-        "cores": cores(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+        **machine_facts(),
         "transformer_lens": version("transformer-lens"),
         "model": str(model.cfg.model_name),
         "layers": model.cfg.n_layers,
@@ -233,11 +226,6 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def say(what: str) -> None:
-    """Progress goes to standard error: standard output is the report."""
-    print(what, file=sys.stderr, flush=True)
-
-
 def _compared(name: str, plain: float, exact: float) -> dict[str, Any]:
     seconds = {"plain": round(plain, 4), "exact": round(exact, 4)}
     return {f"{name}_ratio": round(plain / exact, 2), f"{name}_seconds": seconds}
@@ -257,23 +245,6 @@ def _restart_peak() -> float | None:
         pass  # only glibc has it
     try:
         Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
+        return process_megabytes("VmRSS")
     except (OSError, ValueError):
         return None
-
-
-def _status(field: str) -> float:
-    """A line of /proc/self/status in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise ValueError(f"/proc/self/status has no {field}.")
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"

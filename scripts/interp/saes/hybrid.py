@@ -19,7 +19,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from scripts.interp.base.precision import multiplies_bfloat16
-from scripts.interp.saes.rankings import KINDS, LowPrecision, best_of
+from scripts.interp.saes.rankings import KINDS, RANK, LowPrecision, best_of
 
 Config = TypeVar("Config", "HybridSAEConfig", "HybridTrainingSAEConfig")
 
@@ -47,7 +47,7 @@ class HybridTrainingSAEConfig(TopKTrainingSAEConfig):
 
     n_candidates: int = 0  # 0 is a quarter more than k
     ranking: str = "bfloat16"
-    rank: int = 128  # of the ranking "low_rank"
+    rank: int = RANK  # of the ranking "low_rank"
 
     def __post_init__(self) -> None:
         super().__post_init__()

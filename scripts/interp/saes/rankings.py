@@ -17,6 +17,7 @@ from scripts.interp.saes.bags import bag_dots
 
 Kind = Literal["bfloat16", "low_rank"]
 KINDS = get_args(Kind)
+RANK = 128  # of a low-rank ranking, where nobody says another one
 AT_ONCE = 2**26  # bytes of scores
 
 
@@ -78,6 +79,20 @@ class LowRank:
     def scores(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """The scores of all latents for activations x [n, d_in]."""
         return torch.addmm(self.bias, (x @ self.down).to(self.dtype), self.up.T)
+
+
+def new_ranking(
+    kind: str | None, d_sae: int, d_in: int, rank: int = RANK, device: torch.device | str = "cpu"
+) -> LowPrecision | LowRank | None:
+    """The ranking of this kind; None for None, and for bfloat16 where that takes the device longer than float32.
+
+    Raises ValueError for another kind.
+    """
+    if kind == "low_rank":
+        return LowRank(d_sae, d_in, min(rank, d_in), device)
+    if kind not in (None, *KINDS):
+        raise ValueError(f"There is no ranking {kind!r}: give one of {', '.join(KINDS)}.")
+    return LowPrecision(d_sae, d_in, device) if kind and multiplies_bfloat16(device) else None
 
 
 def best_of(

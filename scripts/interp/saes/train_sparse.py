@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.interp.base.precision import multiplies_bfloat16
-from scripts.interp.saes.rankings import LowPrecision, LowRank
+from scripts.interp.saes.rankings import new_ranking
 from scripts.interp.saes.recipes import Settings
 from scripts.interp.saes.sparse_topk import SparseTopK
 from scripts.interp.saes.start import learning_rates, new_sae, run_on, trainer_config, variance_of
@@ -62,20 +61,12 @@ def train_sparsely(
 
 def sparse_trainer(sae: TrainingSAE, cfg: SAETrainerConfig) -> SparseTopK:
     """The trainer of a TopK or Hybrid SAE in single precision, by the settings that sae-lens' own would have."""
+    kind, rank = getattr(sae.cfg, "ranking", None), getattr(sae.cfg, "rank", 0)  # TopK has neither
+    ranking = new_ranking(kind, sae.cfg.d_sae, sae.cfg.d_in, rank, sae.W_enc.device)
     return SparseTopK(
         sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec, sae.cfg.k,
-        ranking=ranking_for(sae), n_candidates=getattr(sae, "n_candidates", 0),
+        ranking=ranking, n_candidates=getattr(sae, "n_candidates", 0),
         rescale=sae.cfg.rescale_acts_by_decoder_norm, center=sae.cfg.apply_b_dec_to_input,
         aux_coefficient=sae.cfg.aux_loss_coefficient, dead_after=cfg.dead_feature_window,
         betas=(cfg.adam_beta1, cfg.adam_beta2),
     )  # fmt: skip
-
-
-def ranking_for(sae: TrainingSAE) -> LowPrecision | LowRank | None:
-    """What ranks the latents of an SAE in training; None for TopK, and where bfloat16 takes longer than float32."""
-    kind, device = getattr(sae.cfg, "ranking", None), sae.W_enc.device
-    if kind == "low_rank":
-        return LowRank(sae.cfg.d_sae, sae.cfg.d_in, min(sae.cfg.rank, sae.cfg.d_in), device)
-    if kind == "bfloat16" and multiplies_bfloat16(device):
-        return LowPrecision(sae.cfg.d_sae, sae.cfg.d_in, device)
-    return None
