@@ -176,7 +176,8 @@ def compare_results(tokens: int, threads: int) -> list[dict[str, Any]]:
     hook = f"blocks.{model.cfg.n_layers * 2 // 5}.hook_resid_post"
     settings = Settings(model.cfg.model_name, hook, width=8, k=REAL_K, batch=1024, passes=1, tokens=tokens)
     say(f"activations of {tokens:,} tokens …")
-    stored = activations_to_train_on(settings, model, [hook], "benchmark", 4.0)[hook]
+    folder = f"benchmark-{model.cfg.model_name}-{tokens}"
+    stored = activations_to_train_on(settings, model, [hook], folder, 4.0)[hook]
     rows = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)[:40]
     read = hook_activations(model, rows, [hook])[hook]
     held_out = read[kept_positions(read, torch.isin(rows, special_tokens(model)), stored.norm_limit)]
