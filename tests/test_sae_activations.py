@@ -108,5 +108,8 @@ def test_every_pass_takes_all_tokens_in_another_order_and_can_be_entered_anywher
     for step in (3, 4, 9):
         assert torch.equal(next(shuffled_batches(values, 5, seed=1, step=step)), seen[step])
     assert not torch.equal(next(shuffled_batches(values, 5, seed=2)), seen[0])
+    parts = [next(shuffled_batches(values, 6, 1, step=4, part=part, parts=3)) for part in range(3)]
+    assert [len(part) for part in parts] == [2, 2, 2]
+    assert torch.equal(torch.cat(parts), next(shuffled_batches(values, 6, 1, step=4)))
     with pytest.raises(ValueError, match="23 tokens do not fill one batch of 24"):
         next(shuffled_batches(values, 24, seed=0))

@@ -58,6 +58,25 @@ def test_a_kill_changes_nothing_but_the_seconds(tmp_path, monkeypatch, capsys):
     assert done.rows == whole.rows and done.seconds >= again.seconds
 
 
+def test_who_watches_sees_the_record_so_far_after_a_kill_too(tmp_path):
+    seen = []
+    for last in (5, None, None):  # killed, gone on with, done already
+        try:
+            run = counting(last, watch=lambda rows: seen.append([row["step"] for row in rows]))
+            loop.run(run, tmp_path / "run.pt", progress=False)
+        except KeyboardInterrupt:
+            seen.append("killed")
+    assert seen == [[0], [0, 3], "killed", [0, 3], [0, 3, 6], [0, 3, 6]]
+
+
+def test_several_start_from_what_one_has_read(tmp_path):
+    whole = loop.run(counting(), None, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(counting(killed_at=5), tmp_path / "run.pt", progress=False)
+    saved = torch.load(tmp_path / "run.pt", weights_only=True)
+    assert loop.run(counting(agree=lambda mine: mine or saved), None, progress=False).rows == whole.rows
+
+
 def test_another_run_s_checkpoint_and_a_loss_that_is_no_number_are_refused(tmp_path):
     loop.run(counting(), tmp_path / "run.pt", progress=False)
     with pytest.raises(ValueError, match=r"run.pt belongs to a run with other settings \(\{'steps': 7\}\): delete it"):

@@ -15,19 +15,22 @@ from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.judge import judge, judge_in_sweep, rows_of
 from scripts.interp.saes.load import SAE_FOLDER, load_sae, sweep_file
 from scripts.interp.saes.recipes import Options, Settings, check_architecture, check_sparsity
-from scripts.interp.saes.stored_activations import StoredActivations, store_activations
+from scripts.interp.saes.split import USUAL, How, check_how
+from scripts.interp.saes.stored_activations import StoredActivations, open_activations, read_state, store_activations
 from scripts.interp.saes.train import l0_of_saved, save_in_half_precision, train
 from scripts.interp.text.corpus import load_corpus, packed_tokens
+from scripts.interp.training.processes import Processes, from_first, leave
 
 
-def prepare(settings: Settings) -> tuple[Settings, Any]:
+def prepare(settings: Settings, how: How = USUAL) -> tuple[Settings, Any]:
     """The model that these settings name, and the settings with a context that it can read.
 
-    Raises ValueError for an unknown architecture or model, and for an option that does nothing, before anything takes
-    hours.
+    Raises ValueError for an unknown architecture or model, for an option that does nothing, and for an SAE that can't
+    be trained in the way of `how`, before anything takes hours.
     """
     check_architecture(settings.architecture)
     check_sparsity(settings)
+    check_how(settings, how)
     model = load_model(settings.model)
     return replace(settings, context=min(settings.context, model.cfg.n_ctx)), model
 
@@ -43,17 +46,26 @@ def activations_to_train_on(
     return store_activations(model, hook_names, rows, outputs_folder("activations") / folder, budget_gb, wanted)
 
 
-def make_sae(settings: Settings, options: Options, model: Any, progress: bool | None) -> dict[str, Any]:
+def name_of(settings: Settings, options: Options) -> str:
+    """What the folder of an SAE is called."""
+    return options.folder or f"{settings.model}-{settings.hook_name}"
+
+
+def make_sae(
+    settings: Settings, options: Options, model: Any, progress: bool | None, how: How = USUAL
+) -> dict[str, Any]:
     """Train, save, judge what was saved; write metrics.json, recipe.json, a model card and the contexts.
+
+    Where several processes train, this is for the first one; the others call `take_part`.
 
     Returns what metrics.json holds.
     """
-    usual = f"{settings.model}-{settings.hook_name}"
-    name = options.folder or usual
-    activations = activations_to_train_on(
-        settings, model, [settings.hook_name], usual + "-chat" * settings.chat, options.budget_gb
-    )[settings.hook_name]
-    sae, record = train(settings, activations, outputs_folder("saes"), progress)
+    name, stored = name_of(settings, options), f"{settings.model}-{settings.hook_name}" + "-chat" * settings.chat
+    activations = activations_to_train_on(settings, model, [settings.hook_name], stored, options.budget_gb)
+    from_first(how.processes, (settings, stored, read_state(outputs_folder("activations") / stored), how.accumulate))
+    activations = activations[settings.hook_name]
+    sae, record = train(settings, activations, outputs_folder("saes"), progress, how)
+    leave()
     folder, single = SAE_FOLDER / name, outputs_folder("saes") / f"single-precision-{name}"
     limit = activations.norm_limit
     save_in_half_precision(sae, settings, limit, folder)
@@ -70,7 +82,20 @@ def make_sae(settings: Settings, options: Options, model: Any, progress: bool | 
     return result
 
 
-def sweep(settings: Settings, options: Options, model: Any, progress: bool | None) -> list[dict[str, Any]]:
+def take_part(processes: Processes, device: str) -> None:
+    """Train as one of several processes, with what the first one says, until the training is done.
+
+    Raises ValueError where this process does not find the activations that the first one has written.
+    """
+    settings, stored, state, accumulate = from_first(processes)
+    activations = open_activations(outputs_folder("activations") / stored, state)[settings.hook_name]
+    train(settings, activations, outputs_folder("saes"), None, How(processes, accumulate, device))
+    leave()
+
+
+def sweep(
+    settings: Settings, options: Options, model: Any, progress: bool | None, how: How = USUAL
+) -> list[dict[str, Any]]:
     """Train and judge a small SAE for resid_post of every layer alike. Returns what the sweep's file holds."""
     hooks = [f"blocks.{layer}.hook_resid_post" for layer in options.sweep]
     stored = activations_to_train_on(settings, model, hooks, "sweep", options.budget_gb)
@@ -78,7 +103,7 @@ def sweep(settings: Settings, options: Options, model: Any, progress: bool | Non
     for hook_name in hooks:
         mine, limit = replace(settings, hook_name=hook_name), stored[hook_name].norm_limit
         folder = outputs_folder("saes") / f"sweep-{hook_name}"
-        sae, record = train(mine, stored[hook_name], outputs_folder("saes"), progress)
+        sae, record = train(mine, stored[hook_name], outputs_folder("saes"), progress, how)
         save_in_half_precision(sae, mine, limit, folder)
         record["l0_saved"] = l0_of_saved(folder, mine, stored[hook_name])
         results.append(record | judge_in_sweep(mine, model, limit, folder))

@@ -12,6 +12,7 @@ on moving latents that are silent already, and the learning rate has a warm-up a
 
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,10 +210,12 @@ def train_dictionary(
     recipe: DictionaryRecipe,
     checkpoint: Path | None = None,
     progress: bool | None = None,
+    watch: Callable[[list[dict[str, Any]], int, Callable], None] | None = None,
 ) -> tuple[Dictionary, dict[str, Any]]:
     """Train a dictionary on activations [n_tokens, d_in], from a checkpoint if there is that file.
 
     progress: True for a bar, False for a line now and then, None for a bar where somebody watches
+    watch: sees the record so far, the number of steps, and a function from activations to latents
 
     Returns it, for activations as they are given, and a record of the run. Raises ValueError where the checkpoint
     belongs to another run, and for a loss that is no number.
@@ -261,6 +264,7 @@ def train_dictionary(
         restore=restore,
         line=lambda row: f"step {row['step']} of {recipe.steps}: {row}" * (row["step"] % CHECKPOINT_EVERY == 0),
         not_finite="The loss is {loss} at step {step}: give a lower learning rate.",
+        watch=lambda rows: watch and watch(rows, recipe.steps, lambda x: encode(learner.dictionary, learner.scale * x)),
     )
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support")

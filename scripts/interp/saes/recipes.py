@@ -55,6 +55,18 @@ class Options:
     threads: int = 1  # how many threads of the CPU to use
 
 
+@dataclass(frozen=True)
+class Means:
+    """How a training is computed and watched; the SAE is the same but for rounding, and no recipe holds it."""
+
+    accumulate: int = 1  # take a batch in so many parts, one after another, where it does not fit
+    device: str = "cpu"  # where the SAE is trained; with cuda, each process of torchrun takes a GPU
+    live: bool = field(default=False, action="store_true")
+    """Write outputs/saes/<name>.html while the training goes on, a page that shows its curves and some latents."""
+    tensorboard: bool = field(default=False, action="store_true")
+    """Write the curves to outputs/saes/tensorboard/<name> as TensorBoard reads them; needs its package."""
+
+
 def architectures() -> list[str]:
     """The names that `Settings.architecture` can have: the project's own, and all that sae-lens has a class for."""
     return [*TRIED, *(name for name in training_classes() if name not in TRIED)]

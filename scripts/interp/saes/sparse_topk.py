@@ -18,6 +18,7 @@ from torch.optim.adam import adam
 
 from scripts.interp.saes.bags import bag_dots, bag_sums, by_latent, latent_rows
 from scripts.interp.saes.rankings import LowPrecision, LowRank, best_of, recall
+from scripts.interp.training.processes import ALONE, Processes, of_all
 
 GROUP = 2048  # latents whose weights are renewed at once: their gradients, moments and weights fit into a cache
 LARGEST_NORM = 1.0  # of all gradients together, as in sae-lens
@@ -126,12 +127,16 @@ class SparseTopK:
         """Which latents were silent for longer than `dead_after` steps: bool [d_sae]."""
         return self.silent > self.dead_after
 
-    def step(self, x: Float[Tensor, "n d_in"], learning_rate: float, parts: int = 1) -> Factors:
+    def step(
+        self, x: Float[Tensor, "n d_in"], learning_rate: float, parts: int = 1, processes: Processes = ALONE
+    ) -> Factors:
         """Train on activations x [n, d_in]. Returns what the losses, L0 and recall of this step are read from.
 
         parts: into how many the batch is split, one after the other, for less memory
+        processes: those that train together; x is the share of this one, and what is returned is of the whole batch
         """
-        factors = together([self.look(part, len(x)) for part in x.chunk(parts)])
+        factors = together([self.look(part, len(x) * processes.count) for part in x.chunk(parts)])
+        factors = Factors(*(of_all(processes, each) for each in factors))
         self.learn(factors, learning_rate)
         return factors
 

@@ -16,8 +16,10 @@ from sae_lens.training.optim import get_lr_scheduler
 from torch import Tensor
 
 from scripts.interp.saes.recipes import Settings, sae_config, training_classes
+from scripts.interp.saes.split import USUAL, How
 from scripts.interp.saes.stored_activations import shuffled_batches
 from scripts.interp.training import loop
+from scripts.interp.training.processes import from_first
 
 if TYPE_CHECKING:
     from sae_lens import TrainingSAE
@@ -40,7 +42,7 @@ def new_sae(settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], step
     return sae, scale
 
 
-def trainer_config(settings: Settings, steps: int) -> SAETrainerConfig:
+def trainer_config(settings: Settings, steps: int, device: str = "cpu") -> SAETrainerConfig:
     """What sae-lens' trainer is told: how the learning rate goes, and when a latent counts as dead."""
     return SAETrainerConfig(
         total_training_samples=steps * settings.batch,
@@ -51,6 +53,7 @@ def trainer_config(settings: Settings, steps: int) -> SAETrainerConfig:
         lr_decay_steps=steps // 3,
         dead_feature_window=max(10, steps // 20),
         feature_sampling_window=steps + 1,
+        device=device,
     )
 
 
@@ -85,31 +88,61 @@ def run_on(
     steps: int,
     checkpoint: Path,
     progress: bool | None,
+    how: How = USUAL,
     *,
     step: Callable[[int, Tensor], loop.Step],
     row: Callable[[int, tuple[float, ...] | None], dict[str, Any]],
     state: Callable[[], dict[str, Any]],
     restore: Callable[[dict[str, Any]], None],
+    encode: Callable[[Tensor], Tensor],
 ) -> dict[str, Any]:
     """Train in batches of the activations [n_tokens, d_in] by `step`. Returns the record of the run.
 
-    step, row, state, restore: see `loop.Training`
+    step, row, state, restore: see `loop.Training`; of several processes each gives `step` its share of a batch
+    encode: from activations [n, d_in] to latents [n, d_sae], as they are at that moment, for who watches
     """
+    processes = how.processes
+    is_first = processes.rank == 0
+
+    def watch(rows: list[dict[str, Any]]) -> None:
+        if how.watch is not None:
+            with torch.no_grad():
+                how.watch(rows, steps, encode)
+
+    def agree(saved: dict[str, Any] | None) -> dict[str, Any] | None:
+        saved = from_first(processes, saved)
+        if saved is None and processes.count > 1:  # other machines may draw and average a little differently
+            restore(from_first(processes, on_cpu(state())))
+        return saved
+
     training = loop.Training(
         settings.hook_name,
         {**asdict(settings), "n_tokens": len(values), "d_in": values.shape[1]},
         steps,
-        batches=lambda step: shuffled_batches(values, settings.batch, settings.seed, step),
+        batches=lambda step: shuffled_batches(
+            values, settings.batch, settings.seed, step, processes.rank, processes.count
+        ),
         step=step,
         row=row,
         is_recorded=lambda step: step > 0 and step % RECORD_EVERY == 0 or step == steps,
         checkpoint_every=CHECKPOINT_EVERY,
-        state=state,
+        state=lambda: on_cpu(state()),
         restore=restore,
-        line=lambda row: f"{settings.hook_name}, step {row['step']} of {steps}: {row}",
+        line=lambda row: f"{settings.hook_name}, step {row['step']} of {steps}: {row}" * is_first,
+        watch=watch,
+        agree=agree,
     )
-    outcome = loop.run(training, checkpoint, progress)
+    outcome = loop.run(training, checkpoint if is_first else None, progress if is_first else False)
     return {"steps": steps, "seconds": outcome.seconds, **loop.where_it_ran(), "curve": outcome.rows}
+
+
+def on_cpu(state: Any) -> Any:
+    """The same with all tensors on the CPU, where every process and machine can read them."""
+    if isinstance(state, dict):
+        return {name: on_cpu(value) for name, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(map(on_cpu, state))
+    return state.cpu() if isinstance(state, Tensor) else state
 
 
 def variance_of(x: Float[Tensor, "n d_in"]) -> float:

@@ -73,6 +73,24 @@ def store_activations(
             state["rows_done"] += len(rows[batch])
             write_atomically(folder / STATE_FILE, json.dumps(state))
             bar.update(len(rows[batch]))
+    return open_activations(folder, state)
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """What activations a folder holds, and how far they are; None where there is no such file."""
+    return json.loads((folder / STATE_FILE).read_text()) if (folder / STATE_FILE).is_file() else None
+
+
+def open_activations(folder: Path, state: dict[str, Any]) -> dict[str, StoredActivations]:
+    """What `store_activations` has written to a folder, perhaps in another process or on another machine.
+
+    state: what it has to hold, from `read_state` where it was written. Raises ValueError where it holds something else
+    """
+    if read_state(folder) != state:
+        raise ValueError(
+            f"{folder} does not hold the activations that the first process has written: let all machines use one "
+            "folder of outputs, or copy that folder to each of them."
+        )
     return {
         name: StoredActivations(
             np.lib.format.open_memmap(folder / f"{name}.npy", mode="r")[: hook["kept"]],
@@ -98,9 +116,9 @@ def _state_so_far(
         "model": model.cfg.model_name, "hook_names": list(hook_names),
         "rows": list(rows.shape), "sha256": hashlib.sha256(text).hexdigest(),
     }  # fmt: skip
-    if not (folder / STATE_FILE).is_file():
+    state = read_state(folder)
+    if state is None:
         return {"settings": settings, "rows_done": 0, "hooks": {}}
-    state = json.loads((folder / STATE_FILE).read_text())
     if state["settings"] != settings:
         raise ValueError(f"{folder} holds the activations of another model, hook point or text: delete it.")
     return state
@@ -177,9 +195,12 @@ def _store(
 
 
 def shuffled_batches(
-    values: Float[np.ndarray, "n_tokens d_in"], size: int, seed: int, step: int = 0
-) -> Iterator[Float[Tensor, "size d_in"]]:
+    values: Float[np.ndarray, "n_tokens d_in"], size: int, seed: int, step: int = 0, part: int = 0, parts: int = 1
+) -> Iterator[Float[Tensor, "part_size d_in"]]:
     """Batches for step `step` (from 0) and those after it, float32 [size, d_in], pass after pass without end.
+
+    part, parts: of each batch only this part (from 0) of so many of equal size is read, [size / parts, d_in]; one after
+        another they are the batch
 
     Every pass takes all tokens in another order; what does not fill its last batch is left out of that pass.
     """
@@ -191,5 +212,6 @@ def shuffled_batches(
         order = np.random.default_rng([seed, number]).permutation(len(values))
         for at in range(start, per_pass):
             # In the order of the file, which is quicker to read; the order within a batch does not matter.
-            yield torch.from_numpy(values[np.sort(order[at * size : (at + 1) * size])]).float()
+            rows = np.sort(order[at * size : (at + 1) * size])
+            yield torch.from_numpy(values[rows[size * part // parts : size * (part + 1) // parts]]).float()
         step = (number + 1) * per_pass

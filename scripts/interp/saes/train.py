@@ -20,6 +20,7 @@ from torch import Tensor
 from scripts.interp.base.files import write_atomically
 from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
 from scripts.interp.saes.recipes import Settings, check_architecture, training_classes
+from scripts.interp.saes.split import USUAL, How, check_how
 from scripts.interp.saes.stored_activations import StoredActivations, shuffled_batches
 from scripts.interp.saes.train_sparse import train_sparsely
 from scripts.interp.saes.train_with_sae_lens import train_with_sae_lens
@@ -34,23 +35,27 @@ CLOSE = 0.05  # how far from k the L0 of a saved BatchTopK SAE may be there, as 
 
 
 def train(
-    settings: Settings, activations: StoredActivations, work: Path, progress: bool | None
+    settings: Settings, activations: StoredActivations, work: Path, progress: bool | None, how: How = USUAL
 ) -> tuple[TrainingSAE, dict[str, Any]]:
     """Train an SAE on stored activations, from the last checkpoint in `work` if there is one.
+
+    Where several processes train it, each calls this; the first one alone reads and writes the checkpoint.
 
     Returns it, with the scale of the activations folded in, and a record of the run. BatchTopK is saved with a
     threshold in the place of k; where the one that sae-lens has found gives another L0 than k, it is set anew.
 
-    Raises ValueError for an unknown architecture, and where the activations do not fill a batch.
+    Raises ValueError for an unknown architecture, where the activations do not fill a batch, and where the SAE can't be
+    trained in the way of `how`.
     """
     check_architecture(settings.architecture)
+    check_how(settings, how)
     n_tokens = len(activations.values)
     steps = round(settings.passes * (n_tokens // settings.batch))
     if steps < 1:
         raise ValueError(f"{n_tokens} tokens do not fill one batch of {settings.batch}: give more, or a smaller batch.")
     name = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:12]
     train_it = OWN_RECIPES.get(settings.architecture, train_with_sae_lens)
-    sae, record = train_it(settings, activations.values, steps, work / f"{name}.pt", progress)
+    sae, record = train_it(settings, activations.values, steps, work / f"{name}.pt", progress, how)
     if hasattr(sae, "topk_threshold"):
         with TemporaryDirectory() as folder:
             sae.save_inference_model(folder)
@@ -63,6 +68,8 @@ def train(
         "tokens_massive": activations.n_massive,
         "norm_limit": activations.norm_limit,
         "versions": loop.versions("torch", "sae_lens"),
+        "processes": how.processes.count,
+        "accumulate": how.accumulate,
         **record,
     }
 
@@ -91,14 +98,19 @@ def set_threshold(sae: TrainingSAE, settings: Settings, activations: StoredActiv
 
 
 def train_as_monosemanticity(
-    settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int, checkpoint: Path, progress: bool | None
+    settings: Settings,
+    values: Float[np.ndarray, "n_tokens d_in"],
+    steps: int,
+    checkpoint: Path,
+    progress: bool | None,
+    how: How = USUAL,
 ) -> tuple[TrainingSAE, dict[str, Any]]:
     """The recipe of "Towards Monosemanticity" on activations [n_tokens, d_in]; what it gives is a standard SAE."""
     d_in, d_sae = values.shape[1], settings.width * values.shape[1]
     recipe = DictionaryRecipe(
         d_sae, settings.sparsity, steps, settings.batch, settings.learning_rate, seed=settings.seed
     )
-    dictionary, record = train_dictionary(values, recipe, checkpoint, progress)
+    dictionary, record = train_dictionary(values, recipe, checkpoint, progress, how.watch)
     sae_class, config_class = training_classes()["standard"]
     sae = sae_class(config_class(d_in=d_in, d_sae=d_sae))
     sae.load_state_dict(dictionary._asdict())

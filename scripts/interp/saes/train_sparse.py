@@ -13,6 +13,7 @@ from torch import Tensor
 from scripts.interp.saes.rankings import new_ranking
 from scripts.interp.saes.recipes import Settings
 from scripts.interp.saes.sparse_topk import SparseTopK
+from scripts.interp.saes.split import USUAL, How
 from scripts.interp.saes.start import learning_rates, new_sae, run_on, trainer_config, variance_of
 from scripts.interp.training import loop
 
@@ -22,37 +23,51 @@ if TYPE_CHECKING:
 
 
 def train_sparsely(
-    settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int, checkpoint: Path, progress: bool | None
+    settings: Settings,
+    values: Float[np.ndarray, "n_tokens d_in"],
+    steps: int,
+    checkpoint: Path,
+    progress: bool | None,
+    how: How = USUAL,
 ) -> tuple[TrainingSAE, dict[str, Any]]:
     """TopK or Hybrid on activations [n_tokens, d_in]; the record of Hybrid has recall and number of candidates."""
     sae, scale = new_sae(settings, values, steps)
     cfg = trainer_config(settings, steps)
-    rates, trainer = learning_rates(cfg), sparse_trainer(sae, cfg)
+    rates, trainer = learning_rates(cfg), sparse_trainer(sae.to(how.device), cfg)
 
     def step(number: int, batch: Float[Tensor, "batch d_in"]) -> loop.Step:
-        x = batch * scale
-        factors = trainer.step(x, rates[number])
+        factors = trainer.step(batch.to(how.device) * scale, rates[number], how.accumulate, how.processes)
         error, auxiliary = factors.losses.mean(dim=0).tolist()
         l0 = (factors.values > 0).sum(dim=-1).float().mean().item()
         measured = (factors.recalls.sum().item(), len(factors.recalls))
-        return loop.Step(error + auxiliary, (error / variance_of(x), l0, *measured))
+        fvu = error / variance_of(factors.x)
+        return loop.Step(error + auxiliary, (error + auxiliary, fvu, l0, *measured))
 
     def row(step: int, averages: tuple[float, ...] | None) -> dict[str, float]:
-        fvu, l0, recalls, n_measured = averages
+        loss, fvu, l0, recalls, n_measured = averages
         ranked = {}
         if trainer.ranking is not None:
             ranked["recall"] = round(recalls / n_measured, 5) if n_measured else None
             ranked["candidates"] = trainer.n_candidates
         dead = trainer.dead.float().mean().item()
-        return {"fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(dead, 4), **ranked}
+        rounded = {"loss": round(loss, 6), "fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(dead, 4)}
+        return rounded | ranked
+
+    def give_weights() -> None:
+        with torch.no_grad():
+            for name, value in trainer.weights().items():
+                getattr(sae, name).copy_(value)
+
+    def encode(x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        give_weights()
+        return sae.encode(x.to(how.device) * scale).cpu()
 
     record = run_on(
-        values, settings, steps, checkpoint, progress,
-        step=step, row=row, state=trainer.state, restore=trainer.restore,
+        values, settings, steps, checkpoint, progress, how,
+        step=step, row=row, encode=encode, state=trainer.state, restore=trainer.restore,
     )  # fmt: skip
-    with torch.no_grad():
-        for name, value in trainer.weights().items():
-            getattr(sae, name).copy_(value)
+    give_weights()
+    sae.to("cpu")
     if trainer.ranking is not None:
         sae.cfg.n_candidates = trainer.n_candidates
     sae.fold_activation_norm_scaling_factor(scale)

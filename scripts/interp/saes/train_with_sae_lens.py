@@ -13,7 +13,8 @@ from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor
 
 from scripts.interp.saes.recipes import Settings
-from scripts.interp.saes.start import new_sae, run_on, scheduler_for, trainer_config, variance_of
+from scripts.interp.saes.split import USUAL, How, batch_sums, measured, split_step
+from scripts.interp.saes.start import new_sae, run_on, scheduler_for, trainer_config
 from scripts.interp.training import loop
 
 if TYPE_CHECKING:
@@ -24,35 +25,48 @@ LARGEST_THRESHOLD_RATE = 0.1
 
 
 def train_with_sae_lens(
-    settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int, checkpoint: Path, progress: bool | None
+    settings: Settings,
+    values: Float[np.ndarray, "n_tokens d_in"],
+    steps: int,
+    checkpoint: Path,
+    progress: bool | None,
+    how: How = USUAL,
 ) -> tuple[TrainingSAE, dict[str, Any]]:
     """Any architecture of sae-lens on activations [n_tokens, d_in]."""
-    trainer = new_trainer(settings, values, steps)
+    trainer = new_trainer(settings, values, steps, how.device)
 
     def step(number: int, batch: Float[Tensor, "batch d_in"]) -> loop.Step:
         trainer.n_training_steps = number
-        output = trainer.step(batch)
-        loss = output.losses["mse_loss"].item()
-        l0 = (output.feature_acts != 0).sum(dim=-1).float().mean().item()
-        return loop.Step(loss, (loss / variance_of(output.sae_in), l0))
+        if how.parts > 1:
+            done = measured(split_step(trainer, batch, how.accumulate, how.processes))
+        else:
+            done = measured(batch_sums(trainer.step(batch)))
+        return loop.Step(done.mse, (done.loss, done.fvu, done.l0))
 
     def row(step: int, averages: tuple[float, ...] | None) -> dict[str, float]:
-        fvu, l0 = averages
-        return {"fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(trainer.dead_neurons.float().mean().item(), 4)}
+        loss, fvu, l0 = averages
+        dead = trainer.dead_neurons.float().mean().item()
+        return {"loss": round(loss, 6), "fvu": round(fvu, 4), "l0": round(l0, 2), "dead": round(dead, 4)}
+
+    def encode(x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
+        return trainer.sae.encode(trainer.activation_scaler(x.to(how.device))).cpu()
 
     record = run_on(
-        values, settings, steps, checkpoint, progress,
-        step=step, row=row,
+        values, settings, steps, checkpoint, progress, how,
+        step=step, row=row, encode=encode,
         state=lambda: trainer_state(trainer), restore=lambda saved: restore_trainer(trainer, saved),
     )  # fmt: skip
-    trainer.sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
-    return trainer.sae, record
+    sae = trainer.sae.to("cpu")
+    sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
+    return sae, record
 
 
-def new_trainer(settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int) -> SAETrainer:
+def new_trainer(
+    settings: Settings, values: Float[np.ndarray, "n_tokens d_in"], steps: int, device: str = "cpu"
+) -> SAETrainer:
     """sae-lens' trainer for activations [n_tokens, d_in], with a new SAE."""
     sae, scale = new_sae(settings, values, steps)
-    trainer = SAETrainer(trainer_config(settings, steps), sae, iter(()))
+    trainer = SAETrainer(trainer_config(settings, steps, device), sae.to(device), iter(()))
     if hasattr(sae, "threshold"):
         give_threshold_its_rate(trainer)
     trainer.activation_scaler.scaling_factor = scale

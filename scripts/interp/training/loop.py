@@ -40,6 +40,9 @@ class Training(NamedTuple):
     restore: Callable[[dict[str, Any]], None]
     line: Callable[[dict[str, Any]], str]  # to print for a row where nobody watches a bar; "" is none
     not_finite: str = "The loss is {loss} at step {step}: give a lower --learning-rate."
+    watch: Callable[[list[dict[str, Any]]], None] = lambda rows: None  # sees the record whenever it has a new row
+    agree: Callable[[dict[str, Any] | None], dict[str, Any] | None] = lambda saved: saved
+    """Which checkpoint is gone on from, given the one that was read or None: several processes take the first one's."""
 
 
 class Outcome(NamedTuple):
@@ -57,7 +60,7 @@ def run(training: Training, checkpoint: Path | None, progress: bool | None) -> O
 
     Raises ValueError where the checkpoint belongs to another run, and for a loss that is no finite number.
     """
-    step, seconds, rows, sums = 0, 0.0, [], []
+    step, seconds, rows, sums, saved = 0, 0.0, [], [], None
     if checkpoint is not None and checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
         is_current = "state" in saved  # which checkpoints had not before there was this loop
@@ -65,8 +68,12 @@ def run(training: Training, checkpoint: Path | None, progress: bool | None) -> O
             raise ValueError(
                 f"{checkpoint} belongs to a run with other settings ({saved['settings']}): delete it to start anew."
             )
+    saved = training.agree(saved)
+    if saved is not None:
         training.restore(saved["state"])
         step, seconds, rows, sums = (saved[key] for key in ("step", "seconds", "record", "running"))
+    if rows:
+        training.watch(rows)
     began = time.monotonic() - seconds
     batches = training.batches(step)
     with progress_bar(training.steps, training.name, progress) as bar:
@@ -79,6 +86,7 @@ def run(training: Training, checkpoint: Path | None, progress: bool | None) -> O
             bar.set_postfix({name: value for name, value in rows[-1].items() if isinstance(value, float)})
             if progress is False and (line := training.line(rows[-1])):
                 print(line, flush=True)
+            training.watch(rows)
 
         if step == 0 and training.is_recorded(0):
             record()
