@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -122,24 +122,29 @@ def plot_activations(
     return figure
 
 
+def context_table(tokenizer: Any, contexts: TopContexts, feature: int, n: int) -> str:
+    """The `n` strongest contexts of a feature as an HTML table, strongest first; "" where it is above zero nowhere."""
+    lines, largest = [], contexts.activations[feature].max().item()
+    for ids, activations in list(zip(contexts.tokens[feature], contexts.activations[feature]))[:n]:
+        strongest = activations[BEFORE].item()
+        inside = (ids != tokenizer.bos_token_id) | (torch.arange(len(ids)) == BEFORE)
+        if strongest > 0:
+            shown = [tokenizer.decode([i]) for i in ids[inside].tolist()]
+            line = coloured_tokens(shown, activations[inside].tolist(), largest, marked=int(inside[:BEFORE].sum()))
+            number = f'<td style="text-align: right; vertical-align: top; padding-right: 1em">{strongest:.1f}</td>'
+            lines.append(f'<tr>{number}<td style="text-align: left">{line}</td></tr>')
+    return f"<table>{''.join(lines)}</table>" if lines else ""
+
+
 def show_contexts(model: TransformerBridge, contexts: TopContexts, feature: int, n: int = 6) -> HTML:
     """The strongest contexts of a feature, strongest first, with its activation at every token as colour."""
     from IPython.display import HTML
 
-    bos, lines = model.tokenizer.bos_token_id, []
-    largest = contexts.activations[feature].max().item()
-    for ids, activations in list(zip(contexts.tokens[feature], contexts.activations[feature]))[:n]:
-        strongest = activations[BEFORE].item()
-        inside = (ids != bos) | (torch.arange(len(ids)) == BEFORE)
-        if strongest > 0:
-            shown = [model.tokenizer.decode([i]) for i in ids[inside].tolist()]
-            line = coloured_tokens(shown, activations[inside].tolist(), largest, marked=int(inside[:BEFORE].sum()))
-            number = f'<td style="text-align: right; vertical-align: top; padding-right: 1em">{strongest:.1f}</td>'
-            lines.append(f'<tr>{number}<td style="text-align: left">{line}</td></tr>')
-    if not lines:
+    table = context_table(model.tokenizer, contexts, feature, n)
+    if not table:
         return HTML(f"<p>Feature {feature} is above zero nowhere in the {contexts.n_tokens:,} tokens looked at.</p>")
     share = f"{contexts.frequency[feature].item():.2%} of {contexts.n_tokens:,} tokens"
-    return HTML(f"<p><b>Feature {feature}: above zero at {share}</b></p><table>{''.join(lines)}</table>")
+    return HTML(f"<p><b>Feature {feature}: above zero at {share}</b></p>{table}")
 
 
 def feature_page(
