@@ -113,10 +113,10 @@ def best_of(
     chosen, values = [], []
     for part in x.split(max(1, AT_ONCE // (4 * len(rows)))):
         if ranking is None:
-            exact = torch.addmm(bias, part, rows.T)
-            best = (exact if norms is None else exact * norms).topk(k, sorted=False).indices
-            chosen.append(best)
-            values.append(exact.gather(1, best))
+            scores = torch.addmm(bias, part, rows.T)  # so large that a second tensor of them would count
+            best = (scores if norms is None else scores.mul_(norms)).topk(k, sorted=False)
+            chosen.append(best.indices)
+            values.append(best.values if norms is None else best.values / norms[best.indices])
             continue
         candidates = ranking.scores(part).topk(n_candidates, sorted=False).indices
         exact = bag_dots(part, candidates, rows) + bias[candidates]
