@@ -6,7 +6,7 @@ Intervals are bootstrap intervals over rows of text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,7 +68,6 @@ class Reconstruction(NamedTuple):
     error: Float[Tensor, " n_rows"]  # squared distances from the reconstructions
     active: Float[Tensor, " n_rows"]  # latents that are not zero
     dead_fraction: float  # share of the latents that are zero at all of the positions
-    n_massive: int  # positions left out because of their norm
 
 
 def evaluate_sae(
@@ -106,6 +105,7 @@ def evaluate_sae(
         few, few_left_out = rows[:n_spliced_rows], left_out[:n_spliced_rows]
         ce = measure_cross_entropies(model, sae, hook_name, few, few_left_out, limit, found.mean.float(), bar)
     predicted = (~few_left_out[:, 1:]).sum(dim=1).double()
+    n_tokens, n_special = int(found.n.sum()), int(left_out.sum())
     return SaeMetrics(
         fvu=ratio(found.error, found.variance),
         l0=ratio(found.active, found.n),
@@ -116,9 +116,9 @@ def evaluate_sae(
         ce_zero=ratio(ce["zero"], predicted),
         recovered_mean=ratio(ce["mean"] - ce["spliced"], ce["mean"] - ce["clean"]),
         recovered_zero=ratio(ce["zero"] - ce["spliced"], ce["zero"] - ce["clean"]),
-        n_tokens=int(found.n.sum()),
-        n_special=int(left_out.sum()),
-        n_massive=found.n_massive,
+        n_tokens=n_tokens,
+        n_special=n_special,
+        n_massive=left_out.numel() - n_special - n_tokens,
         n_predicted=int(predicted.sum()),
     )
 
@@ -136,25 +136,33 @@ def measure_reconstruction(
 
     left_out: positions that do not count, bool [n_rows, pos]; neither do those with a norm above the limit
     """
+
+    def those_that_count() -> Iterator[Tensor]:
+        for tokens, is_left_out in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
+            x = part_for(sae, hook_activations(model, tokens, [hook_name])[hook_name], hook_name)
+            for row, kept in zip(x, kept_positions(x, is_left_out, limit)):
+                yield row[kept]
+            bar.update(len(tokens))
+
+    return reconstruction_of(sae, those_that_count())
+
+
+def reconstruction_of(sae: SAE, activations: Iterable[Float[Tensor, "n d_in"]]) -> Reconstruction:
+    """The same of activations [n, d_in] that are given: for every row of text, those that count."""
     sums: dict[str, list[Tensor]] = {key: [] for key in ("n", "x", "x_squared", "error", "active")}
     alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=sae.device)
-    for tokens, is_left_out in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
-        x = part_for(sae, hook_activations(model, tokens, [hook_name])[hook_name], hook_name)
-        for row, kept in zip(x, kept_positions(x, is_left_out, limit)):
-            latents, rebuilt = through_sae(sae, row[kept])
-            error = row[kept] - rebuilt
-            alive |= (latents != 0).any(dim=0)
-            sums["n"].append(kept.sum())
-            sums["x"].append(row[kept].double().sum(dim=0))
-            sums["x_squared"].append(row[kept].double().square().sum())
-            sums["error"].append(error.double().square().sum())
-            sums["active"].append((latents != 0).sum())
-        bar.update(len(tokens))
+    for x in activations:
+        latents, rebuilt = through_sae(sae, x)
+        alive |= (latents != 0).any(dim=0)
+        sums["n"].append(torch.tensor(len(x), device=x.device))
+        sums["x"].append(x.double().sum(dim=0))
+        sums["x_squared"].append(x.double().square().sum())
+        sums["error"].append((x - rebuilt).double().square().sum())
+        sums["active"].append((latents != 0).sum())
     n, x, x_squared, error, active = (torch.stack(sums[key]).double() for key in sums)
     mean = x.sum(dim=0) / n.sum()
     variance = x_squared - 2 * x @ mean + n * mean.square().sum()
-    n_massive = int((~left_out).sum()) - int(n.sum())
-    return Reconstruction(n, mean, variance, error, active, 1 - alive.float().mean().item(), n_massive)
+    return Reconstruction(n, mean, variance, error, active, 1 - alive.float().mean().item())
 
 
 def measure_cross_entropies(

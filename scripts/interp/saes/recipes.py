@@ -88,10 +88,8 @@ def check_architecture(name: str) -> None:
 
 
 def check_sparsity(settings: Settings) -> None:
-    """Raise ValueError where a setting was given that the architecture does not take."""
-    takes = {"monosemanticity": {"sparsity"}}.get(settings.architecture) or {
-        SPARSITY_FIELDS[name] for name in config_fields(settings.architecture) & SPARSITY_FIELDS.keys()
-    }
+    """Raise ValueError where `k` or `sparsity` was set, and the architecture takes the other of them."""
+    takes = sparsity_settings(settings.architecture)
     usual = Settings()
     for name in ("k", "sparsity"):
         if getattr(settings, name) != getattr(usual, name) and name not in takes:
@@ -102,6 +100,13 @@ def check_sparsity(settings: Settings) -> None:
     for name in ("ranking", "n_candidates"):
         if getattr(settings, name) != getattr(usual, name) and settings.architecture != "hybrid":
             raise ValueError(f"--{name} does nothing for {settings.architecture}: it is for --architecture hybrid.")
+
+
+def sparsity_settings(architecture: str) -> set[str]:
+    """Which settings decide how many latents are above zero: "k", "sparsity", or neither."""
+    if architecture == "monosemanticity":
+        return {"sparsity"}
+    return {SPARSITY_FIELDS[name] for name in config_fields(architecture) & SPARSITY_FIELDS.keys()}
 
 
 SPARSITY_FIELDS = {  # of sae-lens' training configurations, and the setting that each is

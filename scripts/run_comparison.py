@@ -1,0 +1,112 @@
+"""Compare SAE architectures at equal tokens, seeds and L0, on a model's activations and on planted dictionaries.
+
+    python scripts/run_comparison.py             # what experiments/sae_architectures/config.yaml says; over an hour
+    python scripts/run_comparison.py --debug     # within a minute: only to see that it works
+    python scripts/run_comparison.py --config my.yaml --seed 7 --results outputs/mine
+    python scripts/run_comparison.py --page      # train nothing: docs/sae-comparison.md and figures from the results
+
+One run at a time, on one thread of the CPU, so that seconds compare. Results are JSON and CSV in the folder that the
+settings name; a run that has a row there is not done again, so a killed comparison goes on where it was.
+"""
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from scripts.interp.base.errors import ModelUnavailable
+from scripts.interp.base.paths import ROOT
+
+KINDS = {"model": str, "layer": int, "n_features": int, "batch_size": int, "epochs": float, "seed": int, "results": str}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python scripts/run_comparison.py", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
+
+    def add(name: str, **options: Any) -> None:
+        parser.add_argument(*dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")), **options)
+
+    for name, kind in KINDS.items():
+        add(name, type=kind, help="instead of the one in the settings")
+    add("learning_rate", type=float, help="the only learning rate, for all architectures; otherwise each gets its own")
+    add("config", metavar="FILE", help="YAML with settings that differ from experiments/sae_architectures/config.yaml")
+    add("use_wandb", action="store_true", help="send rows to Weights & Biases too, if it is installed")
+    add("debug", action="store_true", help="as little of everything as shows that it works")
+    add("page", action="store_true", help="train nothing, write the page and the figures of the results that there are")
+    options = parser.parse_args(arguments)
+    given = {name: value for name in KINDS if (value := getattr(options, name)) is not None}
+    if options.learning_rate is not None:
+        given["learning_rates"] = [options.learning_rate]
+    if options.use_wandb and find_spec("wandb") is None:
+        parser.error("--use_wandb needs the package wandb: `uv pip install wandb`, or leave the option out")
+
+    from scripts.interp.saes.experiment import read_experiment
+
+    try:
+        experiment = read_experiment(options.config and Path(options.config), given, options.debug)
+    except ValueError as error:
+        parser.error(str(error))
+
+    try:
+        if not options.page:
+            run(experiment, options.use_wandb)
+        write_pages(experiment)
+    except (ModelUnavailable, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(experiment: Any, use_wandb: bool) -> None:
+    """Everything that has no row yet."""
+    import torch  # a wrong argument is answered at once; this takes seconds
+
+    torch.set_num_threads(1)
+    from scripts.interp.saes.compare import Results, compare
+    from scripts.interp.saes.experiment import fixed_settings
+    from scripts.interp.saes.ground_truth import chance, planted_bench
+    from scripts.interp.saes.measured_runs import about, model_bench
+
+    log = wandb_log(experiment) if use_wandb else lambda file, row: None
+    folder = ROOT / experiment.results
+    settings = fixed_settings(experiment)
+    files = {
+        name: Results(folder / f"{name}.json", settings, lambda row, name=name: (print(line(row)), log(name, row)))
+        for name in ("sae_ground_truth", "sae_comparison")
+    }
+    for name, bench in (("sae_ground_truth", planted_bench), ("sae_comparison", model_bench)):
+        files[name].about |= about() | ({"mcc_of_chance": chance(experiment)} if bench is planted_bench else {})
+        compare(experiment, bench(experiment), files[name])
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row, to be printed."""
+    amount = f"k {row['k']}" if row["k"] else f"sparsity {row['sparsity']:g}"
+    said = f"{row['role']} at L0 {row['target']}, {row['architecture']}, {amount}, rate {row['learning_rate']:g}"
+    if row.get("error"):
+        return f"{said}, seed {row['seed']}: {row['error']}"
+    numbers = ("l0", "fvu", "recovered_mean", "mcc", "f1", "dead_fraction", "seconds", "peak_mb")
+    found = ", ".join(f"{name} {row[name]:.4g}" for name in numbers if row.get(name) is not None)
+    return f"{said}, seed {row['seed']}: {found}"
+
+
+def wandb_log(experiment: Any) -> Any:
+    """A function that sends a row of a file to Weights & Biases, where the labs' own runs never go."""
+    import wandb
+
+    asked = os.environ.get("WANDB_MODE", "")  # the labs' package has set "disabled", unless the user set something
+    wandb.init(project="sae-comparison", config=vars(experiment), mode=asked if asked != "disabled" else "online")
+    return lambda file, row: wandb.log({f"{file}/{name}": value for name, value in row.items() if value is not None})
+
+
+def write_pages(experiment: Any) -> None:
+    """The page about the results, and the figures, from the files alone."""
+    pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())
