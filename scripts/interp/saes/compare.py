@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,10 @@ CLOSE = 0.08  # how far from the L0 that is wanted a run may be, as a share of i
 STEEPEST, FLATTEST = 3.0, 0.2  # slopes of log L0 over the log of the sparsity weight that the search believes
 FARTHEST = 16.0  # times that one step of the search may change the weight
 LEAST_L0 = 0.5  # what a run without any latent above zero counts as: it has no logarithm
+MADE = (
+    "model", "hook_name", "architecture", "width", "k", "sparsity", "tokens", "passes", "batch", "learning_rate",
+    "seed", "context",
+)  # fmt: skip
 SWEEP_RUNS = 2  # for each learning rate, where L0 has to be searched for
 
 
@@ -83,8 +86,9 @@ class Results:
 
 
 def key_of(settings: Settings) -> str:
-    """A name for a run, that any of its settings changes."""
-    return hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:12]
+    """A name for a run, that any of the settings which a comparison makes changes."""
+    made = [getattr(settings, name) for name in MADE]
+    return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:12]
 
 
 def _what_it_is(settings: Settings, key: str) -> Row:

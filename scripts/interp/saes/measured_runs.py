@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -69,6 +71,7 @@ def apart(work: Callable[[], Any], forked: bool) -> Any:
     ours, theirs = multiprocessing.Pipe(duplex=False)
 
     def child() -> None:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a killed comparison leaves no run behind
         try:
             theirs.send((True, work()))
         except (ValueError, OSError) as error:
