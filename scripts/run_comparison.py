@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.interp.base.errors import ModelUnavailable
-from scripts.interp.base.paths import ROOT
+from scripts.interp.base.files import write_atomically
+from scripts.interp.base.paths import ROOT, outputs_folder
 
 KINDS = {"model": str, "layer": int, "n_features": int, "batch_size": int, "epochs": float, "seed": int, "results": str}
 
@@ -105,7 +106,21 @@ def wandb_log(experiment: Any) -> Any:
 
 def write_pages(experiment: Any) -> None:
     """The page about the results, and the figures, from the files alone."""
-    pass
+    from scripts.interp.figures.frontiers import plot_frontiers
+    from scripts.interp.figures.pages import save_figure
+    from scripts.interp.saes.comparison_page import FIGURES, curves, page, read_results
+
+    results = ROOT / experiment.results
+    files = read_results(results)
+    text = page(files)
+    write_atomically((ROOT / "docs" if results == ROOT / "data" else results) / "sae-comparison.md", text)
+    folder = outputs_folder("sae_comparison") if results == ROOT / "data" else results
+    for name, panels in FIGURES.items():
+        drawn = {title: curves(files[name]["rows"], measure) for title, measure in panels.items()}
+        figure = plot_frontiers(drawn, "SAE architectures at equal tokens", x="L0 on held-out activations")
+        save_figure(
+            figure, folder / f"{name}.html", "Means over seeds; the bars go from the lowest seed to the highest."
+        )
 
 
 if __name__ == "__main__":

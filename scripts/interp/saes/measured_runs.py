@@ -31,9 +31,9 @@ from scripts.interp.runs.through_sae import through_sae
 from scripts.interp.saes.compare import Bench, Row, key_of, takes_k
 from scripts.interp.saes.evaluate import BATCH_ROWS, reconstruction_of, splice
 from scripts.interp.saes.experiment import Experiment
-from scripts.interp.saes.recipes import Settings, check_architecture
+from scripts.interp.saes.recipes import Settings, check_architecture, revives_latents
 from scripts.interp.saes.stored_activations import StoredActivations, store_activations
-from scripts.interp.saes.train import save_in_half_precision, train
+from scripts.interp.saes.train import OWN_RECIPES, save_in_half_precision, train
 from scripts.interp.text.corpus import load_corpus, packed_tokens
 from scripts.interp.training import loop
 
@@ -121,6 +121,8 @@ def trained_and_judged(
         return judged | {
             "seconds": round(seconds, 2), "peak_mb": peak, "steps": record["steps"], "tokens": record["tokens"],
             "width": settings.width * activations.values.shape[1],
+            "trainer": "project" if settings.architecture in OWN_RECIPES else "sae-lens",
+            "revives": revives_latents(settings.architecture), "recall": record["curve"][-1].get("recall"),
         }  # fmt: skip
 
     row = apart(run, forked)
@@ -133,7 +135,7 @@ def trained_and_judged(
 
 def about() -> dict[str, Any]:
     """Where and with what the runs were done."""
-    return {**loop.versions("torch", "sae_lens"), **loop.where_it_ran(), "clock": "processor seconds"}
+    return {**loop.versions("torch", "sae_lens"), **loop.where_it_ran(), "clock": "processor seconds", "unit": "token"}
 
 
 def model_bench(experiment: Experiment) -> Bench:

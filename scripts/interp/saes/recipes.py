@@ -88,7 +88,7 @@ def check_architecture(name: str) -> None:
 
 
 def check_sparsity(settings: Settings) -> None:
-    """Raise ValueError where `k` or `sparsity` was set, and the architecture takes the other of them."""
+    """Raise ValueError where a setting was given that the architecture does not take."""
     takes = sparsity_settings(settings.architecture)
     usual = Settings()
     for name in ("k", "sparsity"):
@@ -107,6 +107,11 @@ def sparsity_settings(architecture: str) -> set[str]:
     if architecture == "monosemanticity":
         return {"sparsity"}
     return {SPARSITY_FIELDS[name] for name in config_fields(architecture) & SPARSITY_FIELDS.keys()}
+
+
+def revives_latents(architecture: str) -> bool:
+    """Whether training has a way to bring latents back that are zero on everything."""
+    return architecture == "monosemanticity" or "aux_loss_coefficient" in config_fields(architecture)
 
 
 SPARSITY_FIELDS = {  # of sae-lens' training configurations, and the setting that each is

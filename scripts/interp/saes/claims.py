@@ -1,0 +1,147 @@
+"""What a published project of the HybridSAE's name claims, and what the measurements say about each claim.
+
+The marks are decided here from the data: "confirmed" or "refuted" where the measurement is of the same thing, "not
+comparable", with the reason, where it is not or is not there yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import mean
+from typing import Any, NamedTuple
+
+Row = dict[str, Any]
+CONFIRMED, REFUTED, NOT_COMPARABLE = "confirmed", "refuted", "not comparable"
+SPEED, TIME, MEMORY = 3.2, 0.7, 0.6  # published: times as fast, share of the time, share of the memory
+ERRORS, ACTIVE = (0.031, 0.028, 0.029), (289, 145, 178)  # published, one of each for each of three architectures
+LITTLE = 0.01  # what a higher FVU may be, as a share, to be a minimal loss
+NEAR = 0.05  # how far an L0 may be from a published number of active features, as a share, to be the same
+THEIR_UNIT = "text"  # they averaged activations over each text; errors and active features are of those averages
+
+
+class Verdict(NamedTuple):
+    """One claim and what is said of it."""
+
+    claim: str
+    mark: str
+    reason: str
+
+
+def verdicts(comparison: Row | None, benchmark: Row | None) -> list[Verdict]:
+    """All claims, judged by data/sae_comparison.json and data/sae_benchmark.json; None is a file that is not there."""
+    rows = [] if comparison is None else grid(comparison["rows"])
+    unit = None if comparison is None else comparison["about"].get("unit")
+    cases = [] if benchmark is None else benchmark["cases"]
+    return [
+        Verdict(f"Hybrid trains {SPEED:g} times as fast", *_in_benchmark(cases, "seconds", lambda r: 1 / r >= SPEED)),
+        Verdict("… at minimal loss", *_minimal_loss(rows)),
+        Verdict(f"Hybrid takes {TIME:g} of the time", *_time(rows)),
+        Verdict(f"Hybrid takes {MEMORY:g} of the memory", *_in_benchmark(cases, "peak_mb", lambda r: r <= MEMORY)),
+        Verdict(f"reconstruction errors {_listed(ERRORS)}", *_errors(rows, unit)),
+        Verdict(f"active features {_listed(ACTIVE)}", *_active(rows, unit)),
+    ]
+
+
+def grid(rows: Sequence[Row]) -> list[Row]:
+    """The rows that are results; the others searched for settings."""
+    return [row for row in rows if row["role"] == "grid" and row.get("error") is None]
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return " / ".join(f"{number:g}" for number in numbers)
+
+
+def _in_benchmark(cases: Sequence[Row], measure: str, holds: Callable[[float], bool]) -> tuple[str, str]:
+    """Hybrid against sae-lens' TopK, which gives the same SAE, at every size that was measured."""
+
+    def by_size(says: Callable[[str], bool]) -> dict[tuple[int, ...], float]:
+        return {
+            tuple(case[name] for name in ("d_in", "d_sae", "k", "batch")): case[measure]
+            for case in cases
+            if says(case["method"].lower()) and case.get(measure)
+        }
+
+    hybrid = by_size(lambda method: "hybrid" in method)
+    usual = by_size(lambda method: "sae" in method and "lens" in method)
+    ratios = {size: hybrid[size] / usual[size] for size in hybrid if size in usual}
+    if not ratios:
+        return NOT_COMPARABLE, "`data/sae_benchmark.json` has no size at which Hybrid and sae-lens' TopK were measured."
+    said = "; ".join(
+        f"{f'{1 / ratio:.2f} times as fast' if measure == 'seconds' else f'{ratio:.2f} of the memory'} at "
+        f"{d_in:,} × {d_sae:,}, k {k}, batch {batch:,}"
+        for (d_in, d_sae, k, batch), ratio in ratios.items()
+    )
+    mark = CONFIRMED if all(map(holds, ratios.values())) else REFUTED
+    return mark, f"Against sae-lens' TopK, a step of training: {said}."
+
+
+def _pairs(rows: Sequence[Row], first: str, second: str, measure: str) -> list[float]:
+    """Ratios of a measure between two architectures, at equal target and seed."""
+    found = {(row["architecture"], row["target"], row["seed"]): row[measure] for row in rows}
+    slots = [(target, seed) for name, target, seed in found if name == first and (second, target, seed) in found]
+    return [found[(first, *slot)] / found[(second, *slot)] for slot in slots]
+
+
+def _minimal_loss(rows: Sequence[Row]) -> tuple[str, str]:
+    ratios = _pairs(rows, "hybrid", "topk", "fvu")
+    if not ratios:
+        return NOT_COMPARABLE, "The comparison has no run of Hybrid beside one of TopK yet."
+    worst = max(ratios) - 1
+    mark = CONFIRMED if worst <= LITTLE else REFUTED
+    return mark, (
+        f"At equal k, tokens and seed, Hybrid's FVU is {worst:+.2%} of TopK's at worst, {mean(ratios) - 1:+.2%} on "
+        f"average; up to {LITTLE:.0%} counts as minimal."
+    )
+
+
+def _time(rows: Sequence[Row]) -> tuple[str, str]:
+    ratios = _pairs(rows, "hybrid", "standard", "seconds")
+    if not ratios:
+        return NOT_COMPARABLE, "The comparison has no run of Hybrid beside one of Standard yet."
+    mark = CONFIRMED if mean(ratios) <= TIME else REFUTED
+    return mark, (
+        f"The same number of steps takes Hybrid {mean(ratios):.2f} of Standard's processor time "
+        f"({min(ratios):.2f} to {max(ratios):.2f}), Standard being what they call vanilla."
+    )
+
+
+def lowest_fvu_at(rows: Sequence[Row], l0: float) -> float | None:
+    """The lowest FVU that an architecture reaches at an L0, between its own runs; None outside what was measured."""
+    found = []
+    for name in {row["architecture"] for row in rows}:
+        points = sorted((row["l0"], row["fvu"]) for row in rows if row["architecture"] == name)
+        for (l0_a, fvu_a), (l0_b, fvu_b) in zip(points, points[1:]):
+            if l0_a <= l0 <= l0_b and l0_a < l0_b:
+                share = math.log(l0 / l0_a) / math.log(l0_b / l0_a)
+                found.append(fvu_a ** (1 - share) * fvu_b**share)
+    return min(found, default=None)
+
+
+def _errors(rows: Sequence[Row], unit: str | None) -> tuple[str, str]:
+    ours = {active: lowest_fvu_at(rows, active) for active in ACTIVE}
+    said = "; ".join(
+        f"L0 {active}: {'outside of what was measured' if fvu is None else f'{fvu:.3f}'}"
+        for active, fvu in ours.items()
+    )
+    said = f"The lowest FVU of any architecture here at their numbers of active features: {said}."
+    if unit != THEIR_UNIT:
+        return NOT_COMPARABLE, (
+            f"Their errors are of activations averaged over each {THEIR_UNIT}, in a unit that is not stated; here each "
+            f"{unit or 'token'} counts, as a share of the variance. {said}"
+        )
+    if None in ours.values():
+        return NOT_COMPARABLE, said
+    reached = all(fvu <= error for fvu, error in zip(ours.values(), ERRORS))
+    return (CONFIRMED if reached else REFUTED), said
+
+
+def _active(rows: Sequence[Row], unit: str | None) -> tuple[str, str]:
+    if unit != THEIR_UNIT:
+        return NOT_COMPARABLE, (
+            f"They counted latents of activations averaged over each {THEIR_UNIT}; here they are counted for each "
+            f"{unit or 'token'}, and L0 is set, by k or by the weight of the sparsity loss: it is no result."
+        )
+    near = {active: any(abs(row["l0"] / active - 1) <= NEAR for row in rows) for active in ACTIVE}
+    said = ", ".join(f"{active} {'was' if there else 'was not'} reached" for active, there in near.items())
+    return (CONFIRMED if all(near.values()) else REFUTED), f"Of these numbers, {said}."
