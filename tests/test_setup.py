@@ -95,7 +95,7 @@ def test_every_direct_pin_stands_in_the_lock():
 
 
 # What is imported under another name than it is installed under
-INSTALLED_AS = {"IPython": "ipython"}
+INSTALLED_AS = {"IPython": "ipython", "yaml": "pyyaml"}
 OURS = {"scripts", "tests", "setup_environment", "fixtures_gpt2", "conftest"}
 
 
