@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     given = {name: value for name in KINDS if (value := getattr(options, name)) is not None}
     if options.learning_rate is not None:
-        given["learning_rates"] = [options.learning_rate]
+        given["learning_rates"] = given["planted_learning_rates"] = [options.learning_rate]
     if options.use_wandb and find_spec("wandb") is None:
         parser.error("--use_wandb needs the package wandb: `uv pip install wandb`, or leave the option out")
 

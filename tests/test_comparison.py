@@ -15,7 +15,7 @@ from scripts import run_comparison as command
 from scripts.interp.base.paths import ROOT
 from scripts.interp.figures.frontiers import plot_frontiers
 from scripts.interp.runs.at_hooks import hook_activations, norm_limit, special_tokens
-from scripts.interp.saes import measured_runs
+from scripts.interp.saes import compare as comparing, measured_runs
 from scripts.interp.saes.claims import CONFIRMED, NOT_COMPARABLE, REFUTED, lowest_fvu_at, verdicts
 from scripts.interp.saes.compare import Bench, Results, compare, fvu_at, key_of, next_sparsity, takes_k
 from scripts.interp.saes.comparison_page import over_seeds, page, read_results
@@ -163,7 +163,7 @@ def pretended(experiment, done: list[Settings], stop_after: int = 10**6) -> Benc
 
     usual = Settings("toy", experiment.hook_name)
     settings_of = measured_runs.settings_of
-    return Bench(lambda *what: settings_of(usual, *what), measure, experiment.l0, experiment.sweep_l0)
+    return Bench(lambda *what: settings_of(usual, *what), measure, experiment.l0, rates, experiment.sweep_l0)
 
 
 @pytest.fixture
@@ -239,8 +239,9 @@ def test_the_search_and_what_it_interpolates():
 
 
 def test_an_architecture_without_a_sparsity_is_refused_and_names_are_of_what_is_set():
-    with pytest.raises(ValueError, match="can't be matched"):
-        takes_k("temporal")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="can't be matched"):
+        patch.setattr(comparing, "sparsity_settings", lambda architecture: set())
+        takes_k("topk")
     assert takes_k("hybrid") and takes_k("batchtopk") and not takes_k("gated") and not takes_k("jumprelu")
     assert [revives_latents(name) for name in ("topk", "batchtopk", "hybrid", "gated", "standard", "jumprelu")] == [
         True, True, True, False, False, False,
@@ -328,7 +329,7 @@ def results_like(**changes) -> dict:
     rows = [
         {
             "role": "grid", "architecture": name, "target": l0, "l0": float(l0), "seed": seed,
-            "fvu": share * 2 / l0**0.8, "seconds": seconds, "key": f"{name}{l0}{seed}",
+            "fvu": share / l0**0.8, "seconds": seconds, "key": f"{name}{l0}{seed}",
             "learning_rate": 0.005, "window": 9,
         }
         for name, share, seconds in (("standard", 1.2, 10.0), ("topk", 1.0, 12.0), ("hybrid", 1.001, 6.0))
@@ -380,7 +381,7 @@ def test_reasons_have_the_numbers():
 
 def test_lowest_fvu_between_runs():
     rows = results_like()["rows"]
-    assert lowest_fvu_at(rows, math.sqrt(20 * 300)) == pytest.approx(2 / math.sqrt(20 * 300) ** 0.8)
+    assert lowest_fvu_at(rows, math.sqrt(20 * 300)) == pytest.approx(1 / math.sqrt(20 * 300) ** 0.8)
     assert lowest_fvu_at(rows, 19) is None and lowest_fvu_at(rows, 301) is None
 
 

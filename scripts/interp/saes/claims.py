@@ -66,7 +66,10 @@ def _in_benchmark(cases: Sequence[Row], measure: str, holds: Callable[[float], b
     usual = by_size(lambda method: "sae" in method and "lens" in method)
     ratios = {size: hybrid[size] / usual[size] for size in hybrid if size in usual}
     if not ratios:
-        return NOT_COMPARABLE, "`data/sae_benchmark.json` has no size at which Hybrid and sae-lens' TopK were measured."
+        return (
+            NOT_COMPARABLE,
+            "The benchmark's results have no size at which both Hybrid and sae-lens' TopK were measured.",
+        )
     said = "; ".join(
         f"{f'{1 / ratio:.2f} times as fast' if measure == 'seconds' else f'{ratio:.2f} of the memory'} at "
         f"{d_in:,} × {d_sae:,}, k {k}, batch {batch:,}"

@@ -38,6 +38,7 @@ class Bench(NamedTuple):
     settings: Callable[[str, float, float, int], Settings]  # architecture, learning rate, k or sparsity, seed
     measure: Callable[[Settings], Row]  # trains and judges
     targets: Sequence[int]  # values of L0
+    rates: Sequence[float]  # learning rates to choose from
     sweep_target: int  # the one at which learning rates are compared
 
 
@@ -123,7 +124,7 @@ def best_rate(experiment: Experiment, bench: Bench, results: Results, architectu
     """The learning rate with the lowest FVU at the sweep's L0; None where no rate trains."""
     target = bench.sweep_target
     fvu = {}
-    for rate in experiment.learning_rates:
+    for rate in bench.rates:
         amount_for(experiment, bench, results, architecture, rate, target, SWEEP_RUNS, "sweep")
         points = trained(results.rows, architecture, rate, experiment.seed)
         if takes_k(architecture):

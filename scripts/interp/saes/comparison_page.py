@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from scripts.interp.saes.claims import Row, grid, verdicts
 
 FILES = ("sae_comparison", "sae_ground_truth", "sae_benchmark")
+ORDER = ("standard", "gated", "jumprelu", "topk", "batchtopk", "hybrid")  # in tables; others after them
 FIGURES = {  # a figure's panels: the title, and what a row calls it
     "sae_comparison": {
         "fraction of variance unexplained": "fvu",
@@ -43,9 +44,10 @@ def read_results(folder: Path) -> dict[str, Row | None]:
 
 
 def over_seeds(rows: Sequence[Row], measure: str) -> dict[tuple[int, str], OverSeeds]:
-    """A measure of the grid's rows, by target and architecture, in the order of the first seed's runs."""
+    """A measure of the grid's rows, by target and architecture."""
     values: dict[tuple[int, str], list[float]] = {}
-    for row in sorted(grid(rows), key=lambda row: (row["target"], row["seed"])):
+    places = {name: place for place, name in enumerate(ORDER)}
+    for row in sorted(grid(rows), key=lambda row: (row["target"], places.get(row["architecture"], len(ORDER)))):
         if row.get(measure) is not None:
             values.setdefault((row["target"], row["architecture"]), []).append(row[measure])
     return {slot: OverSeeds(mean(each), min(each), max(each)) for slot, each in values.items()}
@@ -84,7 +86,7 @@ def results_table(rows: Sequence[Row], columns: dict[str, tuple[str, str]]) -> s
 def settings_table(rows: Sequence[Row]) -> str:
     """What each architecture was trained with: the rate that the sweep chose, and the rates that it tried."""
     lines = ["| architecture | learning rate | tried | trained by | revives dead latents |", "|---|---|---|---|---|"]
-    for name in dict.fromkeys(row["architecture"] for row in grid(rows)):
+    for name in dict.fromkeys(name for _, name in over_seeds(rows, "l0")):
         mine = [row for row in rows if row["architecture"] == name]
         chosen = grid(mine)[-1]
         tried = sorted({row["learning_rate"] for row in mine if row["role"] == "sweep"})

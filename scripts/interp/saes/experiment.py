@@ -42,6 +42,7 @@ class Experiment:
     planted_rank: int
     planted_correlation: float
     planted_tokens: int
+    planted_learning_rates: list[float]
     planted_l0: list[int]
     results: str
 
@@ -113,6 +114,7 @@ RULES: dict[str, Callable[[Any], str | None]] = {
     "first_sparsity": by_name(number()), "seed": whole(0), "n_seeds": whole(1), "held_out_rows": whole(2),
     "spliced_rows": whole(2), "planted_features": whole(2), "planted_dimensions": whole(2), "planted_rank": whole(1),
     "planted_correlation": number(1.0, above=False), "planted_tokens": whole(2), "planted_l0": several(whole(1)),
+    "planted_learning_rates": several(number(1.0)),
     "results": text,
 }  # fmt: skip
 
@@ -190,11 +192,23 @@ def _little(experiment: Experiment, keep_results: bool) -> Experiment:
         context=context, tokens=40 * context, epochs=1, batch_size=min(256, experiment.batch_size),
         l0=[experiment.sweep_l0], learning_rates=experiment.learning_rates[:1], attempts=1, n_seeds=1,
         held_out_rows=4, spliced_rows=2, planted_features=64, planted_dimensions=16, planted_rank=4,
-        planted_tokens=4000, planted_l0=[4], results=experiment.results if keep_results else DEBUG_RESULTS,
+        planted_tokens=4000, planted_l0=[4],
+        planted_learning_rates=experiment.planted_learning_rates[:1],
+        results=experiment.results if keep_results else DEBUG_RESULTS,
     )  # fmt: skip
 
 
-MAY_GROW = ("architectures", "l0", "learning_rates", "seed", "n_seeds", "attempts", "first_sparsity", "planted_l0")
+MAY_GROW = (
+    "architectures",
+    "l0",
+    "learning_rates",
+    "seed",
+    "n_seeds",
+    "attempts",
+    "first_sparsity",
+    "planted_l0",
+    "planted_learning_rates",
+)
 
 
 def fixed_settings(experiment: Experiment) -> dict[str, Any]:

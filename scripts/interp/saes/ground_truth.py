@@ -60,6 +60,7 @@ def planted_bench(experiment: Experiment) -> Bench:
         settings=partial(settings_of, usual),
         measure=lambda settings: trained_and_judged(settings, stored, partial(judge_planted, model), FORKED),
         targets=experiment.planted_l0,
+        rates=experiment.planted_learning_rates,
         sweep_target=experiment.planted_l0[len(experiment.planted_l0) // 2],
     )
 

@@ -122,7 +122,7 @@ def trained_and_judged(
             "seconds": round(seconds, 2), "peak_mb": peak, "steps": record["steps"], "tokens": record["tokens"],
             "width": settings.width * activations.values.shape[1],
             "trainer": "project" if settings.architecture in OWN_RECIPES else "sae-lens",
-            "revives": revives_latents(settings.architecture), "recall": record["curve"][-1].get("recall"),
+            "revives": revives_latents(settings.architecture), "ranking_recall": record["curve"][-1].get("recall"),
         }  # fmt: skip
 
     row = apart(run, forked)
@@ -180,6 +180,7 @@ def model_bench(experiment: Experiment) -> Bench:
         settings=partial(settings_of, usual),
         measure=lambda settings: trained_and_judged(settings, stored, judge, forked),
         targets=experiment.l0,
+        rates=experiment.learning_rates,
         sweep_target=experiment.sweep_l0,
     )
 
