@@ -281,6 +281,7 @@ def test_measures_are_those_of_evaluate_sae(trained_toy):
 
     hook = "blocks.0.hook_resid_post"
     rows = packed_tokens(load_corpus("validation"), trained_toy.tokenizer, 32)[:7]
+    rows[1, 9] = rows[2, 20] = trained_toy.tokenizer.bos_token_id  # special, so neither read nor predicted
     x = hook_activations(trained_toy, rows, [hook])[hook]
     limit = norm_limit(x, torch.isin(rows, special_tokens(trained_toy)))
     sae = random_sae(trained_toy.cfg.d_model, 40)
