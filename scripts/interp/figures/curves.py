@@ -1,4 +1,4 @@
-"""Curves, and how numbers are spread: panels under one another with one x axis."""
+"""Curves, and how numbers are spread; a law, and what it predicted."""
 
 from __future__ import annotations
 
@@ -78,4 +78,38 @@ def plot_densities(
     figure.update_xaxes(title="share of the tokens at which a feature is above zero", row=len(frequencies), col=1)
     figure.update_layout(showlegend=False)
     figure.update_annotations(font_size=13)
+    return figure
+
+
+def plot_law(
+    measured: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    law: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    predicted: Mapping[str, Sequence[tuple[float, float, float, float, float | None]]],
+    title: str = "",
+    *,
+    x: str = "",
+    y: str = "",
+) -> go.Figure:
+    """What was measured, a law fitted to it, and what the law said before more was measured; logarithmic axes.
+
+    measured, law: by the name of a curve, pairs (x values, y values): points and lines
+    predicted: by the name of a curve, (x, prediction, low, high, what came out or None) for every prediction: a bar
+        for the interval, a cross for what came out
+    """
+    figure = new_figure(title, 820, 560)
+    for name, colour in zip(measured, itertools.cycle(LINES)):
+        legend = dict(legendgroup=name, line_color=colour, marker_color=colour)
+        figure.add_scatter(x=list(measured[name][0]), y=list(measured[name][1]), name=name, mode="markers", **legend)
+        if name in law:
+            lines = dict(name=f"{name}, law", mode="lines", showlegend=False)
+            figure.add_scatter(x=list(law[name][0]), y=list(law[name][1]), **lines, **legend)
+        mine = predicted.get(name, ())
+        xs, said, found = ([each[place] for each in mine] for place in (0, 1, 4))
+        above, below = ([abs(each[place] - each[1]) for each in mine] for place in (3, 2))
+        bars = dict(type="data", array=above, arrayminus=below)
+        shown = dict(mode="markers", showlegend=False, legendgroup=name, marker_color=colour)
+        figure.add_scatter(x=xs, y=said, error_y=bars, name=f"{name}, predicted", marker_symbol="circle-open", **shown)
+        figure.add_scatter(x=xs, y=found, name=f"{name}, came out", marker_symbol="x", **shown)
+    figure.update_xaxes(type="log", title=x)
+    figure.update_yaxes(type="log", title=y)
     return figure
