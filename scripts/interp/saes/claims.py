@@ -55,15 +55,14 @@ def _listed(numbers: Sequence[float]) -> str:
 def _in_benchmark(cases: Sequence[Row], measure: str, holds: Callable[[float], bool]) -> tuple[str, str]:
     """Hybrid against sae-lens' TopK, which gives the same SAE, at every size that was measured."""
 
-    def by_size(says: Callable[[str], bool]) -> dict[tuple[int, ...], float]:
+    def by_size(method: str) -> dict[tuple[int, ...], float]:
         return {
             tuple(case[name] for name in ("d_in", "d_sae", "k", "batch")): case[measure]
             for case in cases
-            if says(case["method"].lower()) and case.get(measure)
+            if case["method"] == method and case.get(measure)
         }
 
-    hybrid = by_size(lambda method: "hybrid" in method)
-    usual = by_size(lambda method: "sae" in method and "lens" in method)
+    hybrid, usual = by_size("hybrid"), by_size("sae-lens")
     ratios = {size: hybrid[size] / usual[size] for size in hybrid if size in usual}
     if not ratios:
         return (
