@@ -102,10 +102,13 @@ def _time(rows: Sequence[Row]) -> tuple[str, str]:
     if not ratios:
         return NOT_COMPARABLE, "The comparison has no run of Hybrid beside one of Standard yet."
     mark = CONFIRMED if mean(ratios) <= TIME else REFUTED
-    return mark, (
+    said = (
         f"The same number of steps takes Hybrid {mean(ratios):.2f} of Standard's processor time "
         f"({min(ratios):.2f} to {max(ratios):.2f}), Standard being what they call vanilla."
     )
+    if of_topk := _pairs(rows, "hybrid", "topk", "seconds"):
+        said += f" Of TopK's it is {mean(of_topk):.2f} (how each was trained, the tables above say)."
+    return mark, said
 
 
 def lowest_fvu_at(rows: Sequence[Row], l0: float) -> float | None:
