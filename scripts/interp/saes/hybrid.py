@@ -16,7 +16,6 @@ from jaxtyping import Float
 from sae_lens.registry import SAE_CLASS_REGISTRY, register_sae_class, register_sae_training_class
 from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig, TopKTrainingSAE, TopKTrainingSAEConfig
 from torch import Tensor
-from typing_extensions import override
 
 from scripts.interp.base.precision import multiplies_bfloat16
 from scripts.interp.saes.rankings import KINDS, RANK, LowPrecision, best_of
@@ -35,7 +34,6 @@ class HybridSAEConfig(TopKSAEConfig):
 
     n_candidates: int = 0  # 0 is a quarter more than k
 
-    @override
     @classmethod
     def architecture(cls) -> str:
         return "hybrid"
@@ -54,7 +52,6 @@ class HybridTrainingSAEConfig(TopKTrainingSAEConfig):
         if self.ranking not in KINDS:
             raise ValueError(f"There is no ranking {self.ranking!r}: give one of {', '.join(KINDS)}.")
 
-    @override
     @classmethod
     def architecture(cls) -> str:
         return "hybrid"
@@ -76,17 +73,14 @@ def _config(config_class: type[Config], d_model: int | Config, n_features: int |
 class _Ranked:
     """What both classes do: the encoder in two stages, and an encoder matrix that lies in memory latent by latent."""
 
-    @override
     def initialize_weights(self) -> None:
         super().initialize_weights()
         self.W_enc.data = self.W_enc.data.T.contiguous().T
 
-    @override
     def process_state_dict_for_loading(self, state_dict: dict[str, Any]) -> None:
         super().process_state_dict_for_loading(state_dict)
         state_dict["W_enc"] = state_dict["W_enc"].T.contiguous().T
 
-    @override
     def process_state_dict_for_saving(self, state_dict: dict[str, Any]) -> None:
         super().process_state_dict_for_saving(state_dict)
         state_dict["W_enc"] = state_dict["W_enc"].contiguous()
@@ -129,7 +123,6 @@ class _Ranked:
                 chosen = candidates.gather(1, best)
         return torch.zeros_like(pre).scatter(1, chosen, pre.gather(1, chosen).relu()), pre
 
-    @override
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
         """The latents of activations [..., d_in], k at most of a token above zero: [..., d_sae]."""
         sae_in = self.process_sae_in(x)
@@ -168,7 +161,6 @@ class HybridTrainingSAE(_Ranked, TopKTrainingSAE):
     ) -> None:
         super().__init__(_config(HybridTrainingSAEConfig, d_model, n_features, k_sparse), use_error_term)
 
-    @override
     def encode_with_hidden_pre(
         self, x: Float[Tensor, "... d_in"]
     ) -> tuple[Float[Tensor, "... d_sae"], Float[Tensor, "... d_sae"]]:
