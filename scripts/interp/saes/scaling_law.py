@@ -122,7 +122,9 @@ def fit_law(form: Form, points: Sequence[Row], start: Float[np.ndarray, " n"] | 
         return np.concatenate([powers * share[:, None], floors * (1 - share)[:, None]], axis=1)
 
     starts = [start] if start is not None else [_start(powers, floors, logs, share) for share in STARTS]
-    found = min((least_squares(errors, each, slopes, max_nfev=300) for each in starts), key=lambda each: each.cost)
+    found = min(
+        (least_squares(errors, each, slopes, method="lm", max_nfev=300) for each in starts), key=lambda each: each.cost
+    )
     return Law(form, found.x, -found.fun)
 
 
@@ -176,7 +178,8 @@ def predict(law: Law, laws: Sequence[Law], wanted: Sequence[Row], seed: int = 1)
 
 def left_out(form: Form, points: Sequence[Row]) -> float:
     """Root mean squared error of log FVU at every point by the law of all others."""
-    errors = [error(form, [*points[:i], *points[i + 1 :]], [points[i]])[0] for i in range(len(points))]
+    whole = fit_law(form, points).coefficients
+    errors = [error(form, [*points[:i], *points[i + 1 :]], [points[i]], whole)[0] for i in range(len(points))]
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
@@ -190,9 +193,11 @@ def rehearsal(form: Form, points: Sequence[Row], axis: str) -> float:
     return float(np.sqrt(np.mean(np.square(error(form, fewer, [p for p in points if p[axis] == largest])))))
 
 
-def error(form: Form, known: Sequence[Row], wanted: Sequence[Row]) -> Float[np.ndarray, " n_wanted"]:
-    """How far log FVU lies from what the law of known points says."""
-    return log_loss(form, fit_law(form, known).coefficients, wanted) - np.log([point["fvu"] for point in wanted])
+def error(
+    form: Form, known: Sequence[Row], wanted: Sequence[Row], start: Float[np.ndarray, " n"] | None = None
+) -> Float[np.ndarray, " n_wanted"]:
+    """How far log FVU lies from what the law of known points says; start: as for `fit_law`."""
+    return log_loss(form, fit_law(form, known, start).coefficients, wanted) - np.log([point["fvu"] for point in wanted])
 
 
 def nearest(points: Sequence[Row], wanted: Row) -> float:

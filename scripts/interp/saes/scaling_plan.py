@@ -54,6 +54,5 @@ class Plan:
         between = [
             Run(width, k, self.tokens, self.seeds[0], rate) for width in self.widths[1::2] for k in self.other_ks
         ]
-        ks = sorted((*self.ks, *self.other_ks))
-        larger = [Run(self.larger, k, self.tokens, self.seeds[0], rate) for k in ks]
+        larger = [Run(self.larger, k, self.tokens, self.seeds[0], rate) for k in self.ks]
         return between + larger + [Run(*self.token_counts_at, self.more_tokens, self.seeds[0], rate)]
