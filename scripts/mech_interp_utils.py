@@ -72,6 +72,7 @@ from scripts.interp.saes.evaluate import evaluate_sae, fvu_and_l0, splice
 from scripts.interp.saes.in_sae_lens import attached, dictionary_as_sae, sae_lens_losses
 from scripts.interp.saes.load import load_hub_sae, load_sae, sae_folder, sweep_file
 from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
+from scripts.interp.saes.quick import quick_sae
 from scripts.interp.saes.stored_activations import store_activations
 from scripts.interp.saes.untrained import untrained_copy
 from scripts.interp.text.chat import chat_rows, conversation, written_out
