@@ -1,7 +1,7 @@
 """The one import of every lab: `from scripts.mech_interp_utils import …`. The work is in scripts/interp."""
 
 from scripts.interp.base.paths import outputs_folder
-from scripts.interp.base.reference import reference_value
+from scripts.interp.base.reference import committed_results, reference_value
 from scripts.interp.base.statistics import (
     bootstrap_interval,
     largest_mean_p,
@@ -67,6 +67,7 @@ from scripts.interp.runs.losses import in_context_scores, losses_of_logits, next
 from scripts.interp.runs.residual import get_residual_stream_norms, relative_error
 from scripts.interp.runs.steering import add_direction, clamp_feature, generate
 from scripts.interp.runs.token_positions import role_positions, token_positions
+from scripts.interp.saes.claims import verdicts
 from scripts.interp.saes.costs import Machine, mlp_sites, plan, sae_cost
 from scripts.interp.saes.evaluate import evaluate_sae, fvu_and_l0, splice
 from scripts.interp.saes.in_sae_lens import attached, dictionary_as_sae, sae_lens_losses

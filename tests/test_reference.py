@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.interp.base.reference import reference_value, reference_values
+from scripts.interp.base.reference import committed_results, reference_value, reference_values
 from scripts.interp.models.embedded import NAME
 from scripts.interp.runs.residual import get_residual_stream_norms
 from scripts.interp.text.ioi import TEXTBOOK, WHEN_TEMPLATES
@@ -27,6 +27,11 @@ def test_every_entry_has_a_value_a_tolerance_a_model_and_a_source():
 def test_an_unknown_key_names_those_there_are():
     with pytest.raises(ValueError, match="gpt2-small/n_layers"):
         reference_value("gpt2-small/layers")
+
+
+def test_results_that_are_not_there_are_named():
+    with pytest.raises(ValueError, match="There is no file data/sae_nothing.json; there are: "):
+        committed_results("sae_nothing")
 
 
 @pytest.mark.parametrize("name, templates", [("when", WHEN_TEMPLATES), ("textbook", TEXTBOOK)])

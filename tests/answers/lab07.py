@@ -46,10 +46,7 @@ WRONG = {
         "no relu": ((MAGNITUDE, MAGNITUDE.removesuffix(".relu()")), "lacks its ReLU"),
         "magnitude without bias": ((MAGNITUDE, MAGNITUDE.replace(" + b_mag", "")), "The magnitude lacks its bias"),
         "gate without bias": ((GATE, "gate = product > 0"), "The gate lacks its bias"),
-        "biases exchanged": (
-            (GATE, GATE.replace("b_gate", "b_mag") + "\n    b_mag = b_gate"),
-            "biases are exchanged",
-        ),
+        "biases exchanged": ((GATE, GATE.replace("b_gate", "b_mag") + "\n    b_mag = b_gate"), "biases are exchanged"),
         "no b_dec": ((PRODUCT, "product = x @ W_enc"), "b_dec is not taken away"),
         "b_dec for the magnitude": ((GATE, "gate = x @ W_enc + b_gate > 0"), "and not for the gate"),
         "b_dec for the gate": ((MAGNITUDE, MAGNITUDE.replace("product", "x @ W_enc")), "and not for the magnitude"),
@@ -109,7 +106,10 @@ WRONG = {
     },
     "ex3-inference-threshold": {
         "k of a batch": ((KEPT, KEPT.replace("k * len(batch)", "k")), "The k largest of a batch"),
-        "each token's": ((KEPT, "kept = batch.topk(k, dim=1).values.flatten().sort(descending=True).values"), "Each token's"),
+        "each token's": (
+            (KEPT, "kept = batch.topk(k, dim=1).values.flatten().sort(descending=True).values"),
+            "Each token's",
+        ),
         "mean of tokens": (
             (MEAN, "return torch.cat([each.relu().topk(k, dim=1).values[:, -1] for each in batches]).mean().item()"),
             "mean over tokens",
@@ -126,8 +126,11 @@ WRONG = {
         "first batch": ((MEAN, "return smallest[0]"), "Only the first batch"),
         "last batch": ((MEAN, "return smallest[-1]"), "Only the last batch"),
         "one batch of all": (
-            (MEAN, "kept = torch.cat(batches).flatten()\n    kept = kept.topk(k * sum(map(len, batches))).values\n"
-             "    return kept[kept > 0][-1].item()"),
+            (
+                MEAN,
+                "kept = torch.cat(batches).flatten()\n    kept = kept.topk(k * sum(map(len, batches))).values\n"
+                "    return kept[kept > 0][-1].item()",
+            ),
             "taken as one",
         ),
         "weighted": (
@@ -141,14 +144,23 @@ WRONG = {
         "not kept": ((KEPT, KEPT.replace("k * len(batch)", "min(k * len(batch) + 1, batch.numel())")), "is not kept"),
         "mean of the kept": ((APPEND, "smallest.append(kept.mean().item())"), "All that is kept is averaged"),
         "running mean": (
-            (MEAN, "value = 0.0\n    for each in smallest:\n        value = 0.99 * value + 0.01 * each\n    return value"),
+            (
+                MEAN,
+                "value = 0.0\n    for each in smallest:\n        value = 0.99 * value + 0.01 * each\n    return value",
+            ),
             "running mean",
         ),
         "list": ((MEAN, "return smallest"), "Return one number"),
-        "NaN for silent batches": ((MEAN, "return sum(smallest) / len(smallest) if len(smallest) == len(batches) else float('nan')"), "NaN"),
+        "NaN for silent batches": (
+            (MEAN, "return sum(smallest) / len(smallest) if len(smallest) == len(batches) else float('nan')"),
+            "NaN",
+        ),
     },
     "ex4-two-stages": {
-        "all are candidates": ((CANDIDATES, "candidates = torch.arange(W_enc.shape[1]).expand(len(x), -1)"), "of all latents"),
+        "all are candidates": (
+            (CANDIDATES, "candidates = torch.arange(W_enc.shape[1]).expand(len(x), -1)"),
+            "of all latents",
+        ),
         "by score": ((LARGEST, "largest = exact[:, :k].sort(dim=1, descending=True)"), "that score highest are taken"),
         "lowest scores": ((CANDIDATES, CANDIDATES.replace("scores", "(-scores)")), "lowest scores"),
         "absolute scores": ((CANDIDATES, CANDIDATES.replace("scores", "scores.abs()")), "scores' absolute values"),
@@ -174,10 +186,7 @@ WRONG = {
         "no bias": ((EXACT, EXACT.removesuffix(" + b_enc[candidates]")), "b_enc"),
         "bias by position": ((EXACT, EXACT.replace("b_enc[candidates]", "b_enc[:m]")), "candidates' positions"),
         "negative": ((FOUND, FOUND.replace(".relu()", "")), "Negative activations"),
-        "positions": (
-            (FOUND, "return largest.values.relu(), largest.indices"),
-            "positions among the candidates",
-        ),
+        "positions": ((FOUND, "return largest.values.relu(), largest.indices"), "positions among the candidates"),
         "smallest first": (
             (FOUND, "return largest.values.relu().flip(1), candidates.gather(1, largest.indices).flip(1)"),
             "smallest comes first",
@@ -200,11 +209,11 @@ WRONG = {
         "beaten ones": ((FRONT, FRONT.replace("~", "")), "the ones that are beaten"),
         "beats itself": ((FRONT, "return ~no_worse.any(dim=1)"), "beats itself"),
         "better in both": ((BETTER, BETTER.replace("|", "&")), "equal in one number"),
-        "worse in one": ((NO_WORSE, "no_worse = torch.ones_like(l0) * torch.ones_like(l0)[:, None] > 0"), "is not enough"),
-        "high is good": (
-            (FRONT, "return ~(no_worse & better).any(dim=0)"),
-            "high L0 and a high FVU",
+        "worse in one": (
+            (NO_WORSE, "no_worse = torch.ones_like(l0) * torch.ones_like(l0)[:, None] > 0"),
+            "is not enough",
         ),
+        "high is good": ((FRONT, "return ~(no_worse & better).any(dim=0)"), "high L0 and a high FVU"),
         "high L0": ((NO_WORSE, "l0 = -l0\n    " + NO_WORSE), "A high L0 counts as good"),
         "high FVU": ((NO_WORSE, "fvu = -fvu\n    " + NO_WORSE), "A high FVU counts as good"),
         "extremes": ((FRONT, "return (l0 == l0.min()) | (fvu == fvu.min())"), "what lies between"),
@@ -269,10 +278,7 @@ WRONG = {
             (TERMS, TERMS.replace("k.log()]", "k.log(), latents.log() * k.log()]")),
             "product of both logarithms",
         ),
-        "exchanged": (
-            (PREDICTED, PREDICTED.replace("new_latents, new_k", "new_k, new_latents")),
-            "are exchanged",
-        ),
+        "exchanged": ((PREDICTED, PREDICTED.replace("new_latents, new_k", "new_k, new_latents")), "are exchanged"),
         "the old ones": (
             (PREDICTED, PREDICTED.replace("new_latents, new_k", "latents[: len(new_k)], k[: len(new_k)]")),
             "the new ones are asked for",
@@ -284,16 +290,17 @@ WRONG = {
 
 RIGHT = {
     "ex1-gated-encoder": {
-        "a matrix for each path": (
-            (MAGNITUDE, "magnitude = ((x - b_dec) @ (W_enc * r_mag.exp()) + b_mag).relu()")
-        ),
+        "a matrix for each path": ((MAGNITUDE, "magnitude = ((x - b_dec) @ (W_enc * r_mag.exp()) + b_mag).relu()")),
         "where": ((LATENTS, "return torch.where(gate, magnitude, torch.zeros_like(magnitude))")),
         "by sign": ((GATE, "gate = (product > -b_gate).float()")),
     },
     "ex2-threshold-gradient": {
         "K written out": ((NEAR, "u = (z - threshold) / bandwidth\n    is_near = ((u > -0.5) & (u < 0.5)).float()")),
         "masked": (
-            (THROUGH_COUNTS, "through_counts = -torch.where(is_near, at_counts, torch.zeros_like(z)).sum(0) / bandwidth")
+            (
+                THROUGH_COUNTS,
+                "through_counts = -torch.where(is_near, at_counts, torch.zeros_like(z)).sum(0) / bandwidth",
+            )
         ),
         "θ inside the sum": (
             (THROUGH_LATENTS, "through_latents = -(is_near * threshold * at_latents / bandwidth).sum(dim=0)")
@@ -307,12 +314,13 @@ RIGHT = {
     },
     "ex4-two-stages": {
         "all products": ((EXACT, "exact = (x @ W_enc + b_enc).gather(1, candidates)")),
-        "einsum": (
-            (EXACT, "exact = torch.einsum('nd,dnm->nm', x, W_enc[:, candidates]) + b_enc[candidates]")
-        ),
+        "einsum": ((EXACT, "exact = torch.einsum('nd,dnm->nm', x, W_enc[:, candidates]) + b_enc[candidates]")),
         "masked": (
-            (LARGEST, "masked = torch.full_like(scores, -torch.inf).scatter(1, candidates, exact)\n"
-             "    best = masked.topk(k, dim=1)\n    return best.values.relu(), best.indices")
+            (
+                LARGEST,
+                "masked = torch.full_like(scores, -torch.inf).scatter(1, candidates, exact)\n"
+                "    best = masked.topk(k, dim=1)\n    return best.values.relu(), best.indices",
+            )
         ),
     },
     "ex5-pareto-front": {
@@ -323,26 +331,28 @@ RIGHT = {
             "        return a != b and a[0] <= b[0] and a[1] <= b[1]\n"
             "    return torch.tensor([not any(beats(a, b) for a in points) for b in points])\n"
         ),
-        "without the beaten": (
-            (BETTER, "better = ~((l0 == l0[:, None]) & (fvu == fvu[:, None]))")
-        ),
-        "other way round": (
-            (FRONT, "return (no_worse & better).sum(dim=1) == 0")
-        ),
+        "without the beaten": ((BETTER, "better = ~((l0 == l0[:, None]) & (fvu == fvu[:, None]))")),
+        "other way round": ((FRONT, "return (no_worse & better).sum(dim=1) == 0")),
     },
     "ex6-scaling": {
         "base 10 throughout": (
             "def predict_fvu(latents, k, fvu, new_latents, new_k):\n"
             "    rows = torch.stack([latents.log10(), k.log10(), torch.ones_like(k)], dim=1)\n"
             "    fitted = torch.linalg.pinv(rows) @ fvu.log10()\n"
-            "    return 10 ** (torch.stack([new_latents.log10(), new_k.log10(), torch.ones_like(new_k)], dim=1) @ fitted)\n"
+            "    new = torch.stack([new_latents.log10(), new_k.log10(), torch.ones_like(new_k)], dim=1)\n"
+            "    return 10 ** (new @ fitted)\n"
         ),
         "normal equations": (
-            (FITTED, "rows = terms(latents, k)\n    fitted = torch.linalg.solve(rows.T @ rows, rows.T @ fvu.log()[:, None])")
+            (
+                FITTED,
+                "rows = terms(latents, k)\n    fitted = torch.linalg.solve(rows.T @ rows, rows.T @ fvu.log()[:, None])",
+            )
         ),
         "in single precision": (
-            (FITTED, "fitted = torch.linalg.lstsq(terms(latents, k).float(), fvu.log().float()[:, None])"
-             ".solution.double()")
+            (
+                FITTED,
+                "fitted = torch.linalg.lstsq(terms(latents, k).float(), fvu.log().float()[:, None]).solution.double()",
+            )
         ),
     },
 }

@@ -27,3 +27,12 @@ def reference_value(key: str) -> Any:
         similar = [known for known in entries if known.split("/")[0] == key.split("/")[0]]
         raise ValueError(f"no reference value {key!r}; there are: {', '.join(similar or sorted(entries))}")
     return entries[key]["value"]
+
+
+def committed_results(name: str) -> dict[str, Any]:
+    """What data/<name>.json holds: results that a command of this repository wrote. Raises ValueError without it."""
+    path = ROOT / "data" / f"{name}.json"
+    if not path.is_file():
+        there = sorted(file.stem for file in path.parent.glob("sae_*.json"))
+        raise ValueError(f"There is no file data/{name}.json; there are: {', '.join(there) or 'none of an SAE'}.")
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -19,11 +19,12 @@ if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who trai
 
 def quick_sae(
     x: Float[Tensor, "n d_in"], architecture: str, steps: int, batch: int = 512, **settings: float | int
-) -> SAE:
+) -> tuple[SAE, dict[str, Any]]:
     """Train an SAE of an architecture (`Settings.architecture`) on activations [n, d_in], `steps` batches of them.
 
     settings: of `Settings`, such as width, k or sparsity, learning_rate, seed
-    Returns it as it would be saved and loaded again: in the activations' own scale, BatchTopK with a threshold.
+    Returns it as it would be saved and loaded again, in the activations' own scale and BatchTopK with a threshold; and
+    the record of its training, as `train` does.
 
     Raises ValueError as `train` does, and where a setting has no such name.
     """
@@ -38,7 +39,7 @@ def quick_sae(
     chosen = Settings("", "activations", architecture, batch=batch, passes=passes, **settings)
     stored = StoredActivations(x.cpu().numpy(), float("inf"), 0, 0)
     with torch.random.fork_rng([]), torch.enable_grad(), TemporaryDirectory() as folder:
-        sae, _ = train(chosen, stored, Path(folder), None)
+        sae, record = train(chosen, stored, Path(folder), None)
         with torch.no_grad():
             sae.save_inference_model(folder)
-        return SAE.load_from_disk(folder, dtype="float32").eval().requires_grad_(False)
+        return SAE.load_from_disk(folder, dtype="float32").eval().requires_grad_(False), record
