@@ -66,6 +66,19 @@ def test_a_number_that_changes_from_call_to_call_is_noticed():
         answer(lambda: next(numbers))
 
 
+def test_a_second_call_may_round_otherwise_and_no_more():
+    def alternating(*given):
+        left = itertools.cycle(given)
+        return lambda: next(left)
+
+    near = 2 * (1 + 1e-6)
+    answer(alternating(2.0, near))
+    answer(alternating({"a": [torch.tensor([2.0, 3.0]), 2.0]}, {"a": [torch.tensor([near, 3.0]), near]}))
+    for given in ((2.0, 2.001), (torch.tensor([2.0, 3.0]), torch.tensor([2.0, 3.001])), (10**6, 10**6 + 1)):
+        with pytest.raises(CheckFailed, match="second time"):
+            answer(alternating(*given))
+
+
 @pytest.mark.parametrize("given", [[1, 2], {"a": 1}])
 def test_a_changed_input_is_noticed(given):
     with pytest.raises(CheckFailed, match="changed its input"):

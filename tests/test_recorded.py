@@ -42,6 +42,7 @@ expect_close(got["sum"], 12.0, "The sum", {"Not scaled.": pair.left.sum()})
 expect_equal(got["names"], ["a", "b"], "The names", {"Backwards.": ["b", "a"]})
 expect_length(got["names"], 2, "Two names.")
 added = answer(got["add"], torch.ones(3))
+answer(got["add"], torch.ones(1, 5)[:, 0])  # one number, with a stride of five
 expect_close(added, pair.left + 1, "What the function gives", {"Nothing added.": torch.ones(3)})
 several = [answer(both, pair, scale, {}) for scale in (1.0, 3.0)]
 expect_close([each["sum"] for each in several], [6.0, 18.0], "The sums", {"One too large.": [7.0, 19.0]})

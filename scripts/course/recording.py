@@ -116,7 +116,7 @@ class Recorder:
         )
 
     def _tensor(self, value: torch.Tensor) -> str:
-        value = value.detach().cpu().contiguous().clone()
+        value = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, known in self.tensors.items():
             if known.dtype == value.dtype and known.shape == value.shape and same_bytes(known, value):
                 return name

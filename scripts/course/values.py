@@ -1,5 +1,6 @@
 """What counts as the same value: types of number, nested structures, numbers that are close enough."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,11 @@ def without_numpy(value: Any) -> Any:
     return value
 
 
-def same(left: Any, right: Any) -> bool:
-    """Whether two nested structures of tensors, containers and plain values are equal; callables count as equal."""
+def same(left: Any, right: Any, rounding: float = 0.0) -> bool:
+    """Whether two nested structures of tensors, containers and plain values are equal; callables count as equal.
+
+    rounding: by how much numbers that are not whole may differ, absolute and relative
+    """
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         left, right = without_numpy(left), without_numpy(right)
     if isinstance(left, torch.Tensor) or isinstance(right, torch.Tensor):
@@ -32,12 +36,16 @@ def same(left: Any, right: Any) -> bool:
             isinstance(left, torch.Tensor)
             and isinstance(right, torch.Tensor)
             and left.shape == right.shape
-            and torch.equal(torch.nan_to_num(left), torch.nan_to_num(right))
+            and (
+                torch.equal(torch.nan_to_num(left), torch.nan_to_num(right))
+                or left.is_floating_point()
+                and all_close([left], [right], rounding)
+            )
         )
     if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+        return left.keys() == right.keys() and all(same(left[key], right[key], rounding) for key in left)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
+        return len(left) == len(right) and all(same(*pair, rounding) for pair in zip(left, right))
     if isinstance(left, torch.nn.Module) and isinstance(right, torch.nn.Module):
         hooks = [sum(len(module._forward_hooks) for module in model.modules()) for model in (left, right)]
         return hooks[0] == hooks[1] and same(left.state_dict(), right.state_dict())
@@ -45,6 +53,8 @@ def same(left: Any, right: Any) -> bool:
         return True
     if isinstance(left, float) and isinstance(right, float) and left != left and right != right:
         return True  # NaN is not equal to itself
+    if isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right, abs_tol=rounding, rel_tol=rounding)
     try:
         if bool(left == right):
             return True
