@@ -20,7 +20,6 @@ import torch
 
 from scripts.course.values import all_close, same, without_numpy
 
-
 ROUNDING = 1e-5  # what a second call may differ by: LAPACK's least squares round by where in memory their numbers lie
 
 

@@ -161,7 +161,8 @@ WRONG = {
             (CANDIDATES, "candidates = torch.arange(W_enc.shape[1]).expand(len(x), -1)"),
             "of all latents",
         ),
-        "by score": ((LARGEST, "largest = exact[:, :k].sort(dim=1, descending=True)"), "that score highest are taken"),
+        "by score": ((FOUND, "return exact[:, :k].relu(), candidates[:, :k]"), "that score highest are taken"),
+        "by score, sorted": ((LARGEST, "largest = exact[:, :k].sort(dim=1, descending=True)"), "k candidates only"),
         "lowest scores": ((CANDIDATES, CANDIDATES.replace("scores", "(-scores)")), "lowest scores"),
         "absolute scores": ((CANDIDATES, CANDIDATES.replace("scores", "scores.abs()")), "scores' absolute values"),
         "same for all": (
@@ -183,7 +184,7 @@ WRONG = {
             (FOUND, "return scores.gather(1, candidates.gather(1, largest.indices)).relu(), candidates"),
             "cheap scores are returned",
         ),
-        "no bias": ((EXACT, EXACT.removesuffix(" + b_enc[candidates]")), "b_enc"),
+        "no bias": ((EXACT, EXACT.removesuffix(" + b_enc[candidates]")), "b_enc is missing"),
         "bias by position": ((EXACT, EXACT.replace("b_enc[candidates]", "b_enc[:m]")), "candidates' positions"),
         "negative": ((FOUND, FOUND.replace(".relu()", "")), "Negative activations"),
         "positions": ((FOUND, "return largest.values.relu(), largest.indices"), "positions among the candidates"),
@@ -249,8 +250,11 @@ WRONG = {
             ),
             "convex hull",
         ),
-        "numbers of the front": ((FRONT, FRONT + ".nonzero()[:, 0]"), "True or False"),
-        "a list": ((FRONT, FRONT + ".tolist()"), "not list"),
+        "numbers of the front": (
+            (FRONT, "return (~(no_worse & better).any(dim=1)).nonzero()[:, 0]"),
+            "Return a tensor of True and False",
+        ),
+        "a list": ((FRONT, "return (~(no_worse & better).any(dim=1)).tolist()"), "not list"),
     },
     "ex6-scaling": {
         "log returned": ((PREDICTED, PREDICTED.removesuffix(".exp()")), "return FVU"),
