@@ -28,6 +28,7 @@ SECONDS = {
     "05-monosemanticity-reproduction": 111,
     "02-activation-patching-ioi": 102,
     "03-induction-head-analysis": 95,
+    "07-sae-architectures-and-scaling": 92,
     "06-stheno-8b-extension": 88,
     "01-transformerlens-setup": 22,
 }
