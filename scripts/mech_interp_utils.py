@@ -39,6 +39,7 @@ from scripts.interp.figures.features import (
     plot_directions,
     show_contexts,
 )
+from scripts.interp.figures.frontiers import plot_frontiers
 from scripts.interp.figures.heads import (
     plot_attention_heads,
     plot_attention_pattern,
