@@ -40,13 +40,15 @@ save() {  # a file, then the command whose output it gets: whole, or not at all
 if [ $debug = yes ]; then
     LAB_OUTPUTS=$(mktemp -d)  # nothing that a real run would find, and take for its own
     export LAB_OUTPUTS
+    toy=toy-mlp-1l
     hybrid=debug-hybrid-$$
     trap 'rm -rf "$LAB_OUTPUTS" "checkpoints/saes/$hybrid"' EXIT
     trap 'exit 130' INT TERM
-    step "architectures" "$PYTHON" scripts/run_comparison.py --debug
+    step "architectures" "$PYTHON" scripts/run_comparison.py --debug --model $toy --layer 0 --n_features 256 \
+        --results "$LAB_OUTPUTS/comparison"
     step "scaling" "$PYTHON" scripts/derive_scaling_laws.py --debug
     step "benchmark" save "$LAB_OUTPUTS/sae_benchmark.json" "$PYTHON" scripts/run_sae_benchmark.py --json --quick
-    step "HybridSAE" "$PYTHON" -m scripts.train_hybrid_sae blocks.0.hook_resid_post --model toy-mlp-1l --folder "$hybrid" \
+    step "HybridSAE" "$PYTHON" -m scripts.train_hybrid_sae blocks.0.hook_resid_post --model $toy --folder "$hybrid" \
         --tokens 4000 --passes 1 --batch 256 --judged-rows 2 --no-contexts
     exit
 fi

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import numpy as np
@@ -284,17 +285,52 @@ def test_the_estimate_adds_what_was_measured_once(finished, tmp_path):
     assert found["benchmark"] is None and next(iter(found.values())) == 77
 
 
-def test_all_experiments_ask_before_they_start():
-    def start(*options):
-        script = ["sh", str(ROOT / "scripts" / "run_all_experiments.sh"), *options]
-        environment = os.environ | {"PYTHON": "echo"}
-        return subprocess.run(script, input="n\n", capture_output=True, text=True, env=environment, timeout=30)
+@pytest.fixture
+def all_experiments(tmp_path):
+    """The script in an empty repository, with a Python that only says what it is given, and fails at some of it."""
+    (tmp_path / "scripts").mkdir(), (tmp_path / "outputs").mkdir()
+    script = shutil.copy(ROOT / "scripts" / "run_all_experiments.sh", tmp_path / "scripts")
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@"\ncase "$*" in *${FAILS}*) exit 1 ;; esac\n')
+    python.chmod(0o755)
 
-    asked = start()
+    def start(*options, fails="nothing", answer=""):
+        environment = os.environ | {"PYTHON": str(python), "FAILS": fails}
+        return subprocess.run(
+            ["sh", script, *options], input=answer, capture_output=True, text=True, env=environment, timeout=30
+        )
+
+    return start
+
+
+def test_all_experiments_ask_before_they_start(all_experiments):
+    asked = all_experiments(answer="n\n")
     assert asked.returncode == 1 and "Nothing was started." in asked.stdout
     assert "estimate_experiments.py" in asked.stdout and "run_comparison" not in asked.stdout
-    wrong = start("--now")
+    assert "run_comparison" in all_experiments(answer="y\n").stdout
+    wrong = all_experiments("--now")
     assert wrong.returncode == 2 and "There is no option --now: give --yes, --debug, or none." in wrong.stderr
+
+
+def test_all_experiments_stop_at_an_error_and_go_on_from_there(all_experiments, tmp_path):
+    stopped = all_experiments("--yes", fails="run_sae_benchmark")
+    assert stopped.returncode == 1 and "HybridSAE" not in stopped.stdout
+    assert "Stopped in: save outputs/sae_benchmark.json" in stopped.stderr and "again to go on" in stopped.stderr
+    report = tmp_path / "outputs" / "sae_benchmark.json"
+    assert not report.exists()
+    done = all_experiments("--yes")
+    assert done.returncode == 0 and report.read_text() == "scripts/run_sae_benchmark.py --json\n"
+    assert "-m scripts.train_hybrid_sae" in done.stdout
+    again = all_experiments("--yes")
+    assert "benchmark: outputs/sae_benchmark.json is there" in again.stdout
+
+
+def test_all_experiments_on_something_small_leave_nothing_behind(all_experiments, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    before = set(tmp_path.rglob("*"))
+    tried = all_experiments("--debug")
+    assert tried.returncode == 0 and tried.stdout.count("==") == 4 and set(tmp_path.rglob("*")) == before
 
 
 def test_files_of_others_are_refused(finished, path):

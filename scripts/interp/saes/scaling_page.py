@@ -97,6 +97,13 @@ def _law(content: Row, name: str) -> str:
              for each in fit["coefficients"]],
         ),
     ]  # fmt: skip
+    noise = content["fit"]["noise"]
+    if noise:
+        misses = fit["tried"][fit["form"]]["residual"]
+        lines.append(
+            f"It misses the points that it was fitted to by {misses:.2%}, {misses / noise:.1f} times what two seeds "
+            "differ by; what is far above 1 there is not noise, but a shape that the form does not have."
+        )
     if "share_of_shuffled_steeper" in fit:
         lines.append(
             "The null: when the numbers of latents are shuffled between the points, FVU falls as steeply with them in "
@@ -108,7 +115,7 @@ def _law(content: Row, name: str) -> str:
 def _formula(fit: Row) -> str:
     has_floor = any(each["term"].startswith("floor") for each in fit["coefficients"])
     power = "exp(the terms of the power)" + (" + exp(the terms of the floor)" if has_floor else "")
-    return f"FVU = {power}, with n latents and natural logarithms:"
+    return f"FVU = {power}, with natural logarithms and n for the number of latents:"
 
 
 def _term(term: str) -> str:
