@@ -45,11 +45,13 @@ def _runs(content: Row, plan: Row) -> str:
         "token of the validation split, the same for all; the mean squared error is FVU times one constant, so a law "
         f"of either is a law of the other. {len(points)} runs and {len(content['rates'])} to choose the learning rate "
         f"took {seconds / 60:.0f} minutes of one core.",
+        "All sizes of the grid see equally many tokens, not as many as each would need: where more latents stop helping, "
+        "they may only want more tokens.",
     ]
     if recalls:
         lines.append(
-            f"The candidates of Hybrid held {min(recalls):.4f} of the exact top k or more in every run, so these are "
-            "the SAEs that TopK gives."
+            f"The candidates of Hybrid held {min(recalls):.4f} of the exact top k or more in every run, so they "
+            "differ from the SAEs of TopK by next to nothing."
         )
     if content["rates"]:
         lines.append(_rates(content, plan))
