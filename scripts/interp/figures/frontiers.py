@@ -42,7 +42,8 @@ def plot_frontiers(
                 error_y=dict(array=above, arrayminus=below, color=colour), line=dict(color=colour, width=2),
                 marker=dict(symbol=symbol, size=9), legendgroup=name, showlegend=row == 1, row=row, col=1,
             )  # fmt: skip
-    figure.update_xaxes(type="log")
+    ticks = [digit * 10.0**power for power in range(-3, 9) for digit in (1, 2, 5)]  # by itself it writes 2, 3, 4
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:,g}" for tick in ticks])
     figure.update_xaxes(title=x, row=len(panels), col=1)
-    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1.02, yanchor="bottom"))
+    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1.06, yanchor="bottom"))
     return figure
