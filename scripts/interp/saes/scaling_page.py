@@ -45,8 +45,8 @@ def _runs(content: Row, plan: Row) -> str:
         "token of the validation split, the same for all; the mean squared error is FVU times one constant, so a law "
         f"of either is a law of the other. {len(points)} runs and {len(content['rates'])} to choose the learning rate "
         f"took {seconds / 60:.0f} minutes of one core.",
-        "All sizes of the grid see equally many tokens, not as many as each would need: where more latents stop helping, "
-        "they may only want more tokens.",
+        "All sizes of the grid see equally many tokens, not as many as each would need: where more latents stop "
+        "helping, they may only want more tokens.",
     ]
     if recalls:
         lines.append(
