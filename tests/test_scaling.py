@@ -151,7 +151,9 @@ def test_what_is_held_out_is_run_after_its_prediction(finished):
     content = read(path)
     held_out = set(PLAN.held_out(3e-3))
     first = next(i for i, run in enumerate(runs) if run in held_out)
-    assert held_out == set(runs[first:]) and len(runs) == len(content["rates"]) - 2 + len(content["points"])
+    assert held_out == set(runs[first : first + len(held_out)])
+    assert runs[first + len(held_out) :] == [Run(16, 64, PLAN.tokens, 0, rate) for rate in (1.5e-3, 6e-3)]
+    assert len(runs) == len(content["rates"]) - 2 + len(content["points"]) + len(content["checks"])
 
 
 def test_a_held_out_run_without_a_prediction_is_refused_before_it_starts(path):
@@ -227,7 +229,9 @@ def test_the_page_says_what_the_file_has(finished, path):
         assert f"{row['fvu']:.4f}" in text
     assert f"nearest point {content['held_out']['more latents']['error']['nearest']:.2%}" in text
     assert "| **" + content["fit"]["size"]["form"] + "** |" in text and "All runs get 0.003." in text
-    assert "The law predicts better than" in text
+    assert "The law predicts better than" in text and "costs 0.0% there" in text
+    content["checks"][0]["fvu"] /= 2
+    assert "the one rate for all, 0.003, costs 8" in page(content)
 
     worse = json.loads(json.dumps(content))
     worse["held_out"]["other k"]["error"]["law"] = 1.0

@@ -66,12 +66,14 @@ class Record:
         return [row for row in self.points if row["role"] == "fit"]
 
     def run(self, role: str, run: Run, measure: Callable[[Run], Row]) -> Row:
-        """The row of a run in a role ("rate", "fit" or "held_out"), measured unless there is one.
+        """The row of a run in a role ("rate", "fit", "held_out" or "check"), measured unless there is one.
 
         Raises ValueError for a run that is held out and has no prediction, and for one to fit when there are some.
         """
         what = {"d_sae": run.width * self.plan.d_in} | run._asdict()
-        for row in self.content["rates"] if role == "rate" else self.points:
+        lists = {"rate": "rates", "check": "checks"}
+        mine = self.content.setdefault(lists.get(role, "points"), [])
+        for row in mine:
             if row["role"] == role and all(row[name] == value for name, value in what.items()):
                 return row
         predictions = self.content.get("predictions")
@@ -80,13 +82,13 @@ class Record:
                 f"There is no prediction of {what['d_sae']} latents, k {run.k}, {run.tokens} tokens: what is held out "
                 "is run after a prediction was written down (--stage fit)."
             )
-        if role != "held_out" and predictions is not None:
+        if role in ("rate", "fit") and predictions is not None:
             raise ValueError(f"{self.path} has predictions: what they are made from can't have more runs.")
         known = [row for row in self.content["rates"] if all(row[name] == value for name, value in what.items())]
         row = {"role": role} | what | {
             name: value for name, value in (known[0] if known else measure(run)).items() if name not in {"role", *what}
         }  # fmt: skip
-        (self.content["rates"] if role == "rate" else self.points).append(row)
+        mine.append(row)
         self.write()
         return row
 
@@ -223,7 +225,7 @@ def seal(content: Row) -> str:
 
 def trained(content: Row) -> list[Row]:
     """A row for every run that a file has; one that chose the learning rate and is fitted to has two there."""
-    rows = content["rates"] + content["points"]
+    rows = content["rates"] + content["points"] + content.get("checks", [])
     return list({tuple(row[name] for name in ("d_sae", *Run._fields)): row for row in rows}.values())
 
 
@@ -242,6 +244,8 @@ def derive(record: Record, measure: Callable[[Run], Row], stage: str = "all") ->
         for run in record.plan.held_out(rate):
             record.run("held_out", run, measure)
         record.judge()
+        for run in record.plan.to_check(rate):
+            record.run("check", run, measure)
 
 
 def _same_point(a: Row, b: Row) -> bool:

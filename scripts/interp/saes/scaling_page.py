@@ -173,10 +173,26 @@ def _verdict(content: Row) -> str:
             f"{errors['nearest']:.2%}, line through neighbours {errors['neighbours']:.2%}. The law promised "
             f"{abs(found['bias']):.1%} {promised} FVU than came out, on average. {said}"
         )
+    if content.get("checks"):
+        lines.append(_check(content))
     noise = content["fit"]["noise"]
     if noise is not None:
         lines.append(f"Two seeds differ by {noise:.2%}: what is well above that is an error of the prediction.")
     return "\n\n".join(lines)
+
+
+def _check(content: Row) -> str:
+    """What the one learning rate costs the size that was held out."""
+    rows = content["checks"]
+    chosen = next(row for row in content["points"] if row["role"] == "held_out" and _point(row) == _point(rows[0]))
+    by_rate = sorted((row["learning_rate"], row["fvu"]) for row in [*rows, chosen])
+    best = min(by_rate, key=lambda each: each[1])
+    said = ", ".join(f"{fvu:.4f} with {rate:g}" for rate, fvu in by_rate)
+    return (
+        f"**The learning rate, afterwards.** At {chosen['d_sae']:,} latents and k {chosen['k']}, FVU is {said}: the "
+        f"one rate for all, {chosen['learning_rate']:g}, costs {chosen['fvu'] / best[1] - 1:.1%} there. As much of an "
+        "error at this size can be the rate's, and not the law's."
+    )
 
 
 def _all_points(content: Row) -> str:

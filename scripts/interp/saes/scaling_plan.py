@@ -56,3 +56,8 @@ class Plan:
         ]
         larger = [Run(self.larger, k, self.tokens, self.seeds[0], rate) for k in self.ks]
         return between + larger + [Run(*self.token_counts_at, self.more_tokens, self.seeds[0], rate)]
+
+    def to_check(self, rate: float) -> list[Run]:
+        """After all else: the size that was held out with the other learning rates, at a k in the middle."""
+        k = self.ks[len(self.ks) // 2]
+        return [Run(self.larger, k, self.tokens, self.seeds[0], each) for each in self.rates if each != rate]
