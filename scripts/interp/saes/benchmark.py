@@ -175,6 +175,7 @@ def compare_results(tokens: int, threads: int) -> list[dict[str, Any]]:
     model = load_model()
     hook = f"blocks.{model.cfg.n_layers * 2 // 5}.hook_resid_post"
     settings = Settings(model.cfg.model_name, hook, width=8, k=REAL_K, batch=1024, passes=1, tokens=tokens)
+    settings = replace(settings, context=min(settings.context, model.cfg.n_ctx))
     say(f"activations of {tokens:,} tokens …")
     folder = f"benchmark-{model.cfg.model_name}-{tokens}"
     stored = activations_to_train_on(settings, model, [hook], folder, 4.0)[hook]
