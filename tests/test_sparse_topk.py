@@ -9,7 +9,7 @@ from sae_lens.training.sae_trainer import SAETrainer
 
 from scripts.interp.saes import sparse_topk
 from scripts.interp.saes.bags import bag_dots, bag_sums, by_latent, latent_rows
-from scripts.interp.saes.rankings import LowPrecision, LowRank, best_of, recall
+from scripts.interp.saes.rankings import BLOCK, LowPrecision, LowRank, best_of, largest, recall
 from scripts.interp.saes.recipes import training_classes
 from scripts.interp.saes.sparse_topk import SparseTopK, together
 
@@ -192,6 +192,19 @@ def test_bags():
     torch.testing.assert_close(found, dense.T @ x)
     one = by_latent(torch.tensor([9]), 10, group=4)  # whole groups without a pair
     assert [latent_rows(one, i, values[0, :1], tokens[:1], x).shape for i in range(3)] == [(4, 4), (4, 4), (2, 4)]
+
+
+@pytest.mark.parametrize("n_different", [5, 10_000], ids=["many ties", "few ties"])
+@pytest.mark.parametrize(
+    "width, k", [(40 * BLOCK, 10), (40 * BLOCK, 9), (40 * BLOCK, 40), (321, 3), (BLOCK, 1), (7, 7)]
+)
+def test_the_largest_by_blocks_are_the_largest(width, k, n_different):
+    torch.manual_seed(0)
+    scores = torch.randint(n_different, (50, width)).to(torch.bfloat16)
+    values, places = largest(scores, k)
+    assert torch.equal(values.sort(dim=1).values, scores.topk(k).values.flip(1))
+    assert torch.equal(scores.gather(1, places), values)
+    assert all(len(set(row)) == k for row in places.tolist())
 
 
 def test_recall_counts():

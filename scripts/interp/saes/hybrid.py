@@ -18,7 +18,7 @@ from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig, TopKTrainingSAE, TopK
 from torch import Tensor
 
 from scripts.interp.base.precision import multiplies_bfloat16
-from scripts.interp.saes.rankings import KINDS, RANK, LowPrecision, best_of
+from scripts.interp.saes.rankings import KINDS, RANK, LowPrecision, best_of, largest
 
 Config = TypeVar("Config", "HybridSAEConfig", "HybridTrainingSAEConfig")
 
@@ -118,7 +118,7 @@ class _Ranked:
             if ranking is None:
                 chosen = pre.topk(self.cfg.k, sorted=False).indices
             else:
-                candidates = ranking.scores(x).topk(self.n_candidates, sorted=False).indices
+                _, candidates = largest(ranking.scores(x), self.n_candidates)
                 best = pre.gather(1, candidates).topk(self.cfg.k, sorted=False).indices
                 chosen = candidates.gather(1, best)
         return torch.zeros_like(pre).scatter(1, chosen, pre.gather(1, chosen).relu()), pre
