@@ -77,6 +77,50 @@ def test_hooks_on_pre_activations_have_an_effect(ranked):
     assert sae.encode(x)[0, strongest[0]] > 0
 
 
+def test_what_hooks_change_decides_which_latents_are_kept(ranked):
+    """As in TopK: one that is raised is kept, and where many are lowered, others take their places."""
+    sae = randomized(HybridSAE(24, 200, 5)).requires_grad_(False)
+    x = torch.randn(10, 24)
+    largest = (x[:1] @ sae.W_enc + sae.b_enc).topk(20).indices[0]
+    smallest = (x @ sae.W_enc + sae.b_enc).argmin(dim=-1)
+
+    def lowered(pre, hook):
+        return pre.index_fill(-1, largest, -100.0)
+
+    def raised(pre, hook):
+        return pre.scatter(-1, smallest[:, None], 1000.0)
+
+    for same in (sae, topk_like(sae).requires_grad_(False)):
+        with same.hooks(fwd_hooks=[("hook_sae_acts_pre", lowered)]):
+            assert (same.encode(x[:1]) > 0).sum() == 5
+        with same.hooks(fwd_hooks=[("hook_sae_acts_pre", raised)]):
+            assert (same.encode(x).gather(1, smallest[:, None]) == 1000).all()
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+def test_whatever_is_trained_alone_gets_its_gradient(ranked, rescale):
+    cfg = HybridSAEConfig(d_in=24, d_sae=200, k=5, rescale_acts_by_decoder_norm=rescale)
+    for name in ("b_enc", "W_enc", "b_dec", "W_dec")[: 4 if rescale else 2]:
+        sae = randomized(HybridSAE(cfg)).requires_grad_(False)
+        sae.get_parameter(name).requires_grad_()
+        assert sae.encode(torch.randn(10, 24)).requires_grad == (name != "b_dec" or cfg.apply_b_dec_to_input)
+
+
+def test_it_works_in_inference_mode_and_under_autocast(ranked):
+    x = torch.randn(10, 24)
+    with torch.inference_mode():
+        born_there = randomized(HybridSAE(24, 200, 5))
+    for sae in (randomized(HybridSAE(24, 200, 5)), born_there):
+        with torch.no_grad():
+            wanted = topk_like(sae).encode(x)
+        with torch.inference_mode():
+            torch.testing.assert_close(sae.encode(x.clone()), wanted, rtol=1e-4, atol=1e-4)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = sae.encode(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.sum(), wanted.sum(), rtol=0.05, atol=0)
+
+
 def test_it_is_saved_loaded_and_trained_on(tmp_path, ranked):
     sae = randomized(HybridTrainingSAE(24, 200, 5))
     assert sae.W_enc.T.is_contiguous() and sae.cfg.rescale_acts_by_decoder_norm
@@ -117,12 +161,27 @@ def test_candidates_are_a_quarter_more_than_k_and_at_most_all():
 
 @pytest.mark.parametrize(
     "sizes, wrong", [((0, 10, 2), "d_model"), ((8, 2.5, 2), "n_features"), ((8, 10, 11), "k_sparse is 11 of 10"),
-                     ((8, 10, None), "k_sparse"), ((8, 10, True), "k_sparse")],
+                     ((8, 10, None), "k_sparse"), ((8, 10, True), "k_sparse"), ((8,), "n_features is None"),
+                     (({"d_in": 8},), "d_model is .*Config alone"), ((TopKSAEConfig(8, 10, k=2),), "Config alone")],
 )  # fmt: skip
 def test_impossible_sizes_are_refused(sizes, wrong):
     for sae_class in (HybridSAE, HybridTrainingSAE):
         with pytest.raises(ValueError, match=wrong):
             sae_class(*sizes)
+
+
+@pytest.mark.parametrize(
+    "numbers, words",
+    [
+        ({"k": 11}, "k is 11 of 10 latents: give 1 to 10"), ({"k": 0}, "k is 0"),
+        ({"n_candidates": 3}, "give 4 to 10, or 0"), ({"n_candidates": 11}, "n_candidates is 11, of 10"),
+        ({"n_candidates": -1}, "n_candidates is -1"),
+    ],
+)  # fmt: skip
+def test_a_configuration_with_impossible_numbers_is_refused(numbers, words):
+    for config_class in (HybridSAEConfig, HybridTrainingSAEConfig):
+        with pytest.raises(ValueError, match=words):
+            config_class(**{"d_in": 8, "d_sae": 10, "k": 4} | numbers)
 
 
 def test_an_unknown_ranking_is_refused():

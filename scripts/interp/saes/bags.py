@@ -26,10 +26,10 @@ def bag_dots(
 
     That is how <x, bag_sums(values, chosen, rows)> changes with values, and PyTorch has it as this derivative only.
     """
-    values = torch.zeros(chosen.shape, dtype=rows.dtype, device=rows.device, requires_grad=True)
-    with torch.enable_grad():
-        sums = bag_sums(values, chosen, rows.detach())
-    return torch.autograd.grad(sums, values, x)[0]
+    with torch.inference_mode(False), torch.enable_grad():  # inside of it there is no derivative
+        chosen, rows = (each.clone() if each.is_inference() else each.detach() for each in (chosen, rows))
+        values = torch.zeros(chosen.shape, dtype=rows.dtype, device=rows.device, requires_grad=True)
+        return torch.autograd.grad(bag_sums(values, chosen, rows), values, x)[0]
 
 
 class ByLatent(NamedTuple):

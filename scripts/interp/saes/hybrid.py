@@ -34,6 +34,10 @@ class HybridSAEConfig(TopKSAEConfig):
 
     n_candidates: int = 0  # 0 is a quarter more than k
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_numbers(self)
+
     @classmethod
     def architecture(cls) -> str:
         return "hybrid"
@@ -49,6 +53,7 @@ class HybridTrainingSAEConfig(TopKTrainingSAEConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_numbers(self)
         if self.ranking not in KINDS:
             raise ValueError(f"There is no ranking {self.ranking!r}: give one of {', '.join(KINDS)}.")
 
@@ -57,14 +62,27 @@ class HybridTrainingSAEConfig(TopKTrainingSAEConfig):
         return "hybrid"
 
 
+def _check_numbers(cfg: HybridSAEConfig | HybridTrainingSAEConfig) -> None:
+    """Raise ValueError where there are fewer latents than k or than candidates, or fewer candidates than k."""
+    if not 1 <= cfg.k <= cfg.d_sae:
+        raise ValueError(f"k is {cfg.k} of {cfg.d_sae} latents: give 1 to {cfg.d_sae}.")
+    if cfg.n_candidates != 0 and not cfg.k <= cfg.n_candidates <= cfg.d_sae:
+        raise ValueError(
+            f"n_candidates is {cfg.n_candidates}, of {cfg.d_sae} latents with k {cfg.k}: give {cfg.k} to {cfg.d_sae}, "
+            "or 0 for a quarter more than k."
+        )
+
+
 def _config(config_class: type[Config], d_model: int | Config, n_features: int | None, k_sparse: int | None) -> Config:
     """The configuration that was given, or one of these sizes. Raises ValueError for impossible ones."""
-    if n_features is None and k_sparse is None:
+    if isinstance(d_model, (HybridSAEConfig, HybridTrainingSAEConfig)) and n_features is None and k_sparse is None:
         return d_model
     sizes = {"d_model": d_model, "n_features": n_features, "k_sparse": k_sparse}
     for name, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}: give a whole number of 1 or more.")
+            raise ValueError(
+                f"{name} is {value!r}: give a whole number of 1 or more, or a {config_class.__name__} alone."
+            )
     if k_sparse > n_features:
         raise ValueError(f"k_sparse is {k_sparse} of {n_features} latents: give at most n_features.")
     return config_class(d_in=d_model, d_sae=n_features, k=k_sparse)
@@ -99,22 +117,30 @@ class _Ranked:
         ranking.refresh(slice(None), (self.W_enc * scale).T, self.b_enc * scale)
         return ranking
 
+    def _hooked(self) -> bool:
+        """Whether somebody looks at the pre-activations, or changes them."""
+        return bool(self.hook_sae_acts_pre._forward_hooks or self.hook_sae_acts_pre._backward_hooks)
+
     @torch.no_grad()
     def _quickly(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """Latents [n, d_sae] from the exact pre-activations of candidates alone."""
         norms = self.W_dec.norm(dim=-1) if self.cfg.rescale_acts_by_decoder_norm else None
         chosen, pre = best_of(self._ranking(norms), x, self.W_enc.T, self.b_enc, norms, self.cfg.k, self.n_candidates)
         chosen = chosen.long()
-        values = (pre if norms is None else pre * norms[chosen]).relu()
+        values = (pre if norms is None else pre * norms[chosen]).relu().to(x.dtype)  # autocast may have made it another
         return x.new_zeros(len(x), self.cfg.d_sae).scatter_(1, chosen, values)
 
     def _of_all(self, x: Float[Tensor, "n d_in"]) -> tuple[Float[Tensor, "n d_sae"], Float[Tensor, "n d_sae"]]:
-        """Latents and pre-activations, [n, d_sae] each, by PyTorch's operators on all latents: has a gradient."""
+        """Latents and pre-activations, [n, d_sae] each, by PyTorch's operators on all latents: has a gradient.
+
+        Where hooks see the pre-activations, these alone decide which latents are kept: a ranking knows nothing of what
+        a hook has changed.
+        """
         pre = self.hook_sae_acts_pre(x @ self.W_enc + self.b_enc)
         norms = self.W_dec.norm(dim=-1) if self.cfg.rescale_acts_by_decoder_norm else None
         pre = pre if norms is None else pre * norms
         with torch.no_grad():
-            ranking = self._ranking(norms)
+            ranking = None if self._hooked() else self._ranking(norms)
             if ranking is None:
                 chosen = pre.topk(self.cfg.k, sorted=False).indices
             else:
@@ -127,9 +153,9 @@ class _Ranked:
         """The latents of activations [..., d_in], k at most of a token above zero: [..., d_sae]."""
         sae_in = self.process_sae_in(x)
         flat = sae_in.reshape(-1, sae_in.shape[-1])
-        needs_gradient = torch.is_grad_enabled() and (flat.requires_grad or self.W_enc.requires_grad)
-        somebody_looks = self.hook_sae_acts_pre._forward_hooks or self.hook_sae_acts_pre._backward_hooks
-        acts = self._of_all(flat)[0] if needs_gradient or somebody_looks else self._quickly(flat)
+        read = [flat, self.W_enc, self.b_enc, *[self.W_dec] * self.cfg.rescale_acts_by_decoder_norm]
+        needs_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in read)
+        acts = self._of_all(flat)[0] if needs_gradient or self._hooked() else self._quickly(flat)
         return self.hook_sae_acts_post(acts.reshape(*sae_in.shape[:-1], self.cfg.d_sae))
 
 
