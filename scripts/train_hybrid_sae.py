@@ -12,7 +12,8 @@ from scripts import train_sae
 
 def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
-    if any(each.split("=")[0] == "--architecture" for each in given):
+    named = [each.split("=")[0] for each in given]
+    if any(len(name) > 3 and "--architecture".startswith(name) for name in named):  # a parser takes beginnings too
         print(
             "This trains a HybridSAE: leave --architecture out, or use `python -m scripts.train_sae`.", file=sys.stderr
         )

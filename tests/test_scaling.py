@@ -276,8 +276,9 @@ def test_options_are_looked_at_first(capsys):
     with pytest.raises(SystemExit):
         main(["--stage", "everything"])
     assert "invalid choice" in capsys.readouterr().err
-    assert train_hybrid_sae.main(["--architecture", "topk"]) == 2
-    assert "leave --architecture out" in capsys.readouterr().err
+    for named in (["--architecture", "topk"], ["--arch=topk"]):
+        assert train_hybrid_sae.main(named) == 2
+        assert "leave --architecture out" in capsys.readouterr().err
 
 
 def test_a_hybrid_sae_is_trained_by_the_same_command(monkeypatch):

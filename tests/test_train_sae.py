@@ -269,8 +269,21 @@ def test_the_sweep_judges_every_layer_alike(small, capsys):
     ([HOOK, "--architecture", "monosemanticity", "--k", "3"], "--k does nothing for monosemanticity: give --sparsity."),
     ([HOOK, "--budget-gb", "0.0000001"], "the budget is 1e-07 GB"),
     ([HOOK, "--batch", "100000"], "do not fill one batch of 100000"),
+    ([HOOK, "--batch", "0"], "--batch is 0: give 1 or more."),
+    ([HOOK, "--seed", "-1"], "--seed is -1: give 0 or more."),
+    ([HOOK, "--passes", "inf"], "--passes is inf: give a number above 0."),
+    ([HOOK, "--learning-rate", "nan"], "--learning-rate is nan: give a number above 0."),
+    ([HOOK, "--architecture", "gated", "--sparsity", "-1"], "--sparsity is -1: give 0 or more."),
+    ([HOOK, "--batch", "64", "--passes", "0.01"], "--passes is 0.01, less than one batch of 64: give more."),
+    ([HOOK, "--width", "1", "--k", "257"], "--k is 257 of 256 latents: give 256 or less, or a larger --width."),
 ])  # fmt: skip
 def test_bad_input(small, capsys, arguments, sentence):
     assert main([*arguments, *SMALL]) == 1
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
+
+
+def test_no_threads_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        main([HOOK, *SMALL, "--threads", "0"])
+    assert "'0' is not a whole number of 1 or more" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from scripts.interp.models.load import load_model
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.judge import judge, judge_in_sweep, rows_of
 from scripts.interp.saes.load import SAE_FOLDER, load_sae, sweep_file
-from scripts.interp.saes.recipes import Options, Settings, check_architecture, check_sparsity
+from scripts.interp.saes.recipes import Options, Settings, check_architecture, check_numbers, check_sparsity
 from scripts.interp.saes.split import USUAL, How, check_how
 from scripts.interp.saes.stored_activations import StoredActivations, open_activations, read_state, store_activations
 from scripts.interp.saes.train import l0_of_saved, save_in_half_precision, train
@@ -25,10 +25,11 @@ from scripts.interp.training.processes import Processes, from_first, leave
 def prepare(settings: Settings, how: How = USUAL) -> tuple[Settings, Any]:
     """The model that these settings name, and the settings with a context that it can read.
 
-    Raises ValueError for an unknown architecture or model, for an option that does nothing, and for an SAE that can't
-    be trained in the way of `how`, before anything takes hours.
+    Raises ValueError for an unknown architecture or model, for an impossible number, for an option that does nothing,
+    and for an SAE that can't be trained in the way of `how`, before anything takes hours.
     """
     check_architecture(settings.architecture)
+    check_numbers(settings)
     check_sparsity(settings)
     check_how(settings, how)
     model = load_model(settings.model)

@@ -1,11 +1,13 @@
 """What the making of an SAE is: settings, options, and the architectures that can be named."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from simple_parsing import field
 
+from scripts.interp.base.command_line import at_least_one
 from scripts.interp.models.embedded import NAME as EMBEDDED
 
 TRIED = (
@@ -52,7 +54,7 @@ class Options:
     folder: str = ""  # name of the result's folder in checkpoints/saes; if empty, the model's and the hook point's name
     no_contexts: bool = field(default=False, action="store_true")  # leave the features' strongest contexts out
     budget_gb: float = 4.0  # disk space that the activations may take
-    threads: int = 1  # how many threads of the CPU to use
+    threads: int = field(default=1, type=at_least_one)  # how many threads of the CPU to use
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,23 @@ def check_architecture(name: str) -> None:
     """Raise ValueError, with those that there are, unless there is an architecture of this name."""
     if name not in architectures():
         raise ValueError(f"There is no architecture {name!r}: give one of {', '.join(architectures())}.")
+
+
+AT_LEAST = {
+    "width": 1, "k": 1, "n_candidates": 0, "tokens": 0, "batch": 1, "seed": 0, "context": 2, "judged_rows": 2,
+}  # fmt: skip
+
+
+def check_numbers(settings: Settings) -> None:
+    """Raise ValueError for a setting that no training can have: too small, or no finite number."""
+    for name, least in AT_LEAST.items():
+        if getattr(settings, name) < least:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(settings, name)}: give {least} or more.")
+    for name in ("passes", "learning_rate", "sparsity"):
+        value = getattr(settings, name)
+        if not math.isfinite(value) or value < 0 or value == 0 and name != "sparsity":
+            allowed = "0 or more" if name == "sparsity" else "a number above 0"
+            raise ValueError(f"--{name.replace('_', '-')} is {value:g}: give {allowed}.")
 
 
 def check_sparsity(settings: Settings) -> None:

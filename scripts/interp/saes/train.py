@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scripts.interp.base.files import write_atomically
 from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictionary
-from scripts.interp.saes.recipes import Settings, check_architecture, training_classes
+from scripts.interp.saes.recipes import Settings, check_architecture, check_numbers, sparsity_settings, training_classes
 from scripts.interp.saes.split import USUAL, How, check_how
 from scripts.interp.saes.stored_activations import StoredActivations, shuffled_batches
 from scripts.interp.saes.train_sparse import train_sparsely
@@ -44,15 +44,20 @@ def train(
     Returns it, with the scale of the activations folded in, and a record of the run. BatchTopK is saved with a
     threshold in the place of k; where the one that sae-lens has found gives another L0 than k, it is set anew.
 
-    Raises ValueError for an unknown architecture, where the activations do not fill a batch, and where the SAE can't be
-    trained in the way of `how`.
+    Raises ValueError for an unknown architecture, for an impossible number, where the activations do not fill a batch,
+    and where the SAE can't be trained in the way of `how`.
     """
     check_architecture(settings.architecture)
+    check_numbers(settings)
     check_how(settings, how)
-    n_tokens = len(activations.values)
+    n_tokens, d_sae = len(activations.values), settings.width * activations.values.shape[1]
+    if settings.k > d_sae and "k" in sparsity_settings(settings.architecture):
+        raise ValueError(f"--k is {settings.k} of {d_sae} latents: give {d_sae} or less, or a larger --width.")
     steps = round(settings.passes * (n_tokens // settings.batch))
-    if steps < 1:
+    if n_tokens < settings.batch:
         raise ValueError(f"{n_tokens} tokens do not fill one batch of {settings.batch}: give more, or a smaller batch.")
+    if steps < 1:
+        raise ValueError(f"--passes is {settings.passes:g}, less than one batch of {settings.batch}: give more.")
     name = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:12]
     train_it = OWN_RECIPES.get(settings.architecture, train_with_sae_lens)
     sae, record = train_it(settings, activations.values, steps, work / f"{name}.pt", progress, how)
