@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.interp.base import files
+from scripts.interp.base.files import alone_in
 from scripts.interp.models.load import load_model
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
 from scripts.interp.saes import stored_activations as sae_activations
@@ -78,6 +80,25 @@ def test_a_killed_run_goes_on(trained_toy, rows, tmp_path, monkeypatch):
     assert len(calls) == 4 + 3
     for name in HOOKS:
         assert np.array_equal(resumed[name].values, whole[name].values) and resumed[name][1:] == whole[name][1:]
+
+
+def test_two_processes_do_not_store_into_one_folder(trained_toy, rows, tmp_path):
+    with alone_in(tmp_path), pytest.raises(ValueError, match="Another process is at work in .*again when it has ended"):
+        store_activations(trained_toy, ["blocks.0.hook_resid_post"], rows, tmp_path)
+    store_activations(trained_toy, ["blocks.0.hook_resid_post"], rows, tmp_path)
+
+
+def test_where_folders_cannot_be_locked_nobody_is_refused(tmp_path, monkeypatch):
+    class WithoutLocks:
+        LOCK_EX = LOCK_NB = 0
+
+        def flock(handle, how):
+            raise OSError("Bad file descriptor")
+
+    for known in (None, WithoutLocks):
+        monkeypatch.setattr(files, "fcntl", known)
+        with alone_in(tmp_path / "new"), alone_in(tmp_path / "new"):
+            assert (tmp_path / "new").is_dir()
 
 
 def test_bad_input(trained_toy, rows, tmp_path, monkeypatch):

@@ -2,7 +2,14 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -17,3 +24,28 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Inside, this process alone works in a folder, which is created if need be. Raises ValueError where another does.
+
+    The system ends it with the process, however that ends, and no file is left. Where a system or a file system has no
+    such locks, nobody is refused.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(f"Another process is at work in {folder}: start this again when it has ended.") from None
+    except OSError:  # some file systems in a network can't lock folders
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)

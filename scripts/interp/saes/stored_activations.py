@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from scripts.interp.base.files import write_atomically
+from scripts.interp.base.files import alone_in, write_atomically
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
 
@@ -52,12 +52,27 @@ def store_activations(
         special. Default: all
     A killed run goes on after the last batch that was written. The norm limit of each hook point comes from the first
     BATCH_ROWS rows. Raises ValueError where there is no row, where the files would exceed the budget or the free
-    disk space, and where `folder` holds the activations of something else.
+    disk space, where `folder` holds the activations of something else, and while another process writes to it.
     """
     if len(rows) == 0:
         raise ValueError("There are no rows of tokens: give at least one.")
-    folder.mkdir(parents=True, exist_ok=True)
-    state = _state_so_far(model, hook_names, rows, folder, wanted)
+    with alone_in(folder):
+        state = _state_so_far(model, hook_names, rows, folder, wanted)
+        if state["rows_done"] < len(rows):
+            _store_missing(model, hook_names, rows, folder, budget_gb, wanted, state)
+    return open_activations(folder, state)
+
+
+def _store_missing(
+    model: TransformerBridge,
+    hook_names: Sequence[str],
+    rows: Int[Tensor, "n_rows pos"],
+    folder: Path,
+    budget_gb: float,
+    wanted: Bool[Tensor, "n_rows pos"] | None,
+    state: dict[str, Any],
+) -> None:
+    """Store the activations of the rows that are not done yet; `state` goes on with them."""
     left_out = torch.isin(rows, special_tokens(model).cpu())
     if wanted is not None:
         left_out |= ~wanted
@@ -73,7 +88,6 @@ def store_activations(
             state["rows_done"] += len(rows[batch])
             write_atomically(folder / STATE_FILE, json.dumps(state))
             bar.update(len(rows[batch]))
-    return open_activations(folder, state)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
