@@ -68,21 +68,27 @@ def run(experiment: Any, use_wandb: bool) -> None:
     import torch  # a wrong argument is answered at once; this takes seconds
 
     torch.set_num_threads(1)
+    from scripts.interp.base.files import alone_in
     from scripts.interp.saes.compare import Results, compare
     from scripts.interp.saes.experiment import fixed_settings
     from scripts.interp.saes.ground_truth import chance, planted_bench
-    from scripts.interp.saes.measured_runs import about, model_bench
+    from scripts.interp.saes.measured_runs import WORK, about, model_bench
 
     log = wandb_log(experiment) if use_wandb else lambda file, row: None
-    folder = ROOT / experiment.results
     settings = fixed_settings(experiment)
-    files = {
-        name: Results(folder / f"{name}.json", settings, lambda row, name=name: (print(line(row)), log(name, row)))
-        for name in ("sae_ground_truth", "sae_comparison")
-    }
-    for name, bench in (("sae_ground_truth", planted_bench), ("sae_comparison", model_bench)):
-        files[name].about |= about() | ({"mcc_of_chance": chance(experiment)} if bench is planted_bench else {})
-        compare(experiment, bench(experiment), files[name])
+    with alone_in(outputs_folder(WORK)):  # one run at a time
+        files = {
+            name: Results(
+                experiment.folder / f"{name}.json", settings, lambda row, name=name: (print(line(row)), log(name, row))
+            )
+            for name in ("sae_ground_truth", "sae_comparison")
+        }
+        on_model = model_bench(experiment)  # first, so that what it refuses is refused before anything is trained
+        for name, bench in (("sae_ground_truth", planted_bench(experiment)), ("sae_comparison", on_model)):
+            files[name].about |= about()
+            if bench is not on_model:
+                files[name].about["mcc_of_chance"] = chance(experiment)
+            compare(experiment, bench, files[name])
 
 
 def line(row: dict[str, Any]) -> str:
@@ -110,7 +116,7 @@ def write_pages(experiment: Any) -> None:
     from scripts.interp.figures.pages import save_figure
     from scripts.interp.saes.comparison_page import FIGURES, curves, page, read_results
 
-    results = ROOT / experiment.results
+    results = experiment.folder
     files = read_results(results)
     text = page(files)
     write_atomically((ROOT / "docs" if results == ROOT / "data" else results) / "sae-comparison.md", text)

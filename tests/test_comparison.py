@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from scripts import run_comparison as command
+from scripts.interp.base.files import alone_in, write_atomically
 from scripts.interp.base.paths import ROOT
 from scripts.interp.figures.frontiers import plot_frontiers
 from scripts.interp.runs.at_hooks import hook_activations, norm_limit, special_tokens
-from scripts.interp.saes import compare as comparing, measured_runs
+from scripts.interp.saes import compare as comparing, ground_truth, measured_runs
 from scripts.interp.saes.claims import CONFIRMED, NOT_COMPARABLE, REFUTED, lowest_fvu_at, verdicts
 from scripts.interp.saes.compare import Bench, Results, compare, fvu_at, key_of, next_sparsity, takes_k
 from scripts.interp.saes.comparison_page import over_seeds, page, read_results
@@ -42,6 +43,7 @@ def test_the_example_says_everything_and_a_file_only_what_differs(tmp_path):
     little = read_experiment(None, {"layer": 3}, debug=True)
     assert little.layer == 3 and little.results == DEBUG_RESULTS and little.n_seeds == 1
     assert read_experiment(None, {"results": "outputs/x"}, debug=True).results == "outputs/x"
+    assert read_experiment(None, {"results": "outputs/../data"}).folder == ROOT / "data"
 
 
 @pytest.mark.parametrize(
@@ -203,6 +205,40 @@ def test_a_killed_comparison_does_only_what_is_missing(experiment, tmp_path, sto
     assert third == []
 
 
+def test_after_a_kill_between_the_two_files_both_have_all_rows(experiment, tmp_path, monkeypatch):
+    results, writes = Results(tmp_path / "rows.json", {}), []
+
+    def write_first_only(path, content):
+        if len(writes) == 5:
+            raise KeyboardInterrupt
+        writes.append(path)
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(comparing, "write_atomically", write_first_only)
+        for k in (1, 2, 3):
+            results.row("sweep", 20, Settings(architecture="topk", k=k), lambda settings: {"l0": 20.0})
+    again = Results(tmp_path / "rows.json", {})
+    again.row("sweep", 20, Settings(architecture="topk", k=3), lambda settings: {"l0": 20.0})
+    assert len(again.rows) == len(list(csv.DictReader((tmp_path / "rows.csv").open()))) == 3
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(ground_truth, "planted_bench", lambda experiment: pytest.fail("it went on"))
+    usual = ["--debug", "--model", "toy-attn-2l", "--n_features", "512", "--results", str(tmp_path / "results")]
+    nothing = written(tmp_path, "architectures: [nothing]")
+    for wrong, words in (
+        (["--layer", "9"], "layers are 0 to 1"),
+        (["--layer", "0", "--config", str(nothing)], "'nothing'"),
+    ):
+        assert command.main([*usual, *wrong]) == 1
+        assert words in capsys.readouterr().err
+    with alone_in(tmp_path / "sae_comparison"):
+        assert command.main(usual) == 1
+    assert "Another process is at work in" in capsys.readouterr().err and not (tmp_path / "results").exists()
+
+
 def test_results_of_other_settings_are_refused(experiment, tmp_path):
     path = tmp_path / "rows.json"
     results = Results(path, fixed_settings(experiment))
@@ -303,6 +339,19 @@ def test_a_run_apart_leaves_no_memory_and_its_errors_arrive():
             measured_runs.apart(fail, forked)
     with pytest.raises(ChildProcessError, match="exit code 7"):
         measured_runs.apart(lambda: sys.exit(7), True)
+
+
+def test_a_run_that_was_killed_is_done_anew_since_its_seconds_count(toy_bench, monkeypatch):
+    settings = toy_bench.settings("topk", 0.004, 8, 0)
+    work = measured_runs.outputs_folder("sae_comparison") / key_of(settings)
+    work.mkdir()
+    (work / "checkpoint.pt").touch()
+
+    def train(settings, activations, folder, progress):
+        raise ValueError(f"The loss is no matter, {folder.exists()}")
+
+    monkeypatch.setattr(measured_runs, "train", train)
+    assert toy_bench.measure(settings)["error"].endswith("False") and not work.exists()
 
 
 def test_an_infinite_loss_is_a_row(toy_bench, monkeypatch):
@@ -414,6 +463,12 @@ def test_the_page_that_is_committed_is_of_the_results_that_are():
 def test_no_results_no_page(tmp_path, monkeypatch, capsys):
     assert command.main(["--page", "--results", str(tmp_path)]) == 1
     assert "run `python scripts/run_comparison.py`" in capsys.readouterr().err
+    (tmp_path / "sae_ground_truth.json").write_text("{}")
+    assert command.main(["--page", "--results", str(tmp_path)]) == 1
+    assert "no results yet in sae_comparison.json" in capsys.readouterr().err
+    (tmp_path / "sae_comparison.json").write_text("{")
+    assert command.main(["--page", "--results", str(tmp_path)]) == 1
+    assert "sae_comparison.json is no JSON" in capsys.readouterr().err
 
 
 def test_the_figure_shows_points_and_ranges():

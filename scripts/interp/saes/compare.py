@@ -79,11 +79,11 @@ class Results:
         return row
 
     def write(self) -> None:
-        """Write both files anew, each whole or not at all."""
+        """Write both files anew, each whole or not at all; last the one that says which runs are done."""
         lines = ",\n".join("  " + json.dumps(row) for row in self.rows)
         head = json.dumps({"settings": self.settings, "about": self.about}, indent=1)[:-2]
-        write_atomically(self.path, f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
         write_atomically(self.path.with_suffix(".csv"), pd.DataFrame(self.rows).to_csv(index=False))
+        write_atomically(self.path, f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
 
 
 def key_of(settings: Settings) -> str:

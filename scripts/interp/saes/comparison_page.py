@@ -36,11 +36,15 @@ class OverSeeds(NamedTuple):
 
 
 def read_results(folder: Path) -> dict[str, Row | None]:
-    """The files of results in a folder, by name; None is one that is not there."""
-    paths = {name: folder / f"{name}.json" for name in FILES}
-    return {
-        name: json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None for name, path in paths.items()
-    }
+    """The files of results in a folder, by name; None is one that is not there. Raises ValueError for a broken one."""
+    files = {}
+    for name in FILES:
+        path = folder / f"{name}.json"
+        try:
+            files[name] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON ({error}): move it away.") from error
+    return files
 
 
 def over_seeds(rows: Sequence[Row], measure: str) -> dict[tuple[int, str], OverSeeds]:
@@ -110,7 +114,11 @@ def page(files: dict[str, Row | None]) -> str:
     """The whole page in Markdown. Raises ValueError where there are no results."""
     comparison, planted = files["sae_comparison"], files["sae_ground_truth"]
     if comparison is None or planted is None:
-        raise ValueError("There are no results yet: run `python scripts/run_comparison.py`.")
+        missing = [name for name in FILES[:2] if files[name] is None]
+        raise ValueError(
+            f"There are no results yet in {' and '.join(f'{name}.json' for name in missing)}: run `python "
+            "scripts/run_comparison.py`."
+        )
     settings, about = comparison["settings"], comparison["about"]
     claims = "\n".join(
         f"| {each.claim} | *{each.mark}* | {each.reason} |" for each in verdicts(comparison, files["sae_benchmark"])

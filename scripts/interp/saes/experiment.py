@@ -52,6 +52,11 @@ class Experiment:
         return f"blocks.{self.layer}.hook_resid_post"
 
     @property
+    def folder(self) -> Path:
+        """Where the results are."""
+        return (ROOT / self.results).resolve()
+
+    @property
     def seeds(self) -> range:
         """What every SAE of the grid is trained with."""
         return range(self.seed, self.seed + self.n_seeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import shutil
 import signal
 import sys
 import time
@@ -40,7 +41,7 @@ from scripts.interp.training import loop
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-WORK = "sae_comparison"  # folder of the outputs for activations and for the checkpoints of the run in progress
+WORK = "sae_comparison"  # folder of the outputs for activations and for the checkpoint of the run in progress
 
 
 class Spliced(NamedTuple):
@@ -100,9 +101,10 @@ def trained_and_judged(
     """Train an SAE and judge what was saved of it: a row's numbers, or "error" where the loss became infinite.
 
     `seconds` are the processor's, of training alone, whatever else the machine does; `peak_mb` is by how much the
-    process grew meanwhile.
+    process grew meanwhile. Both are of the whole training: one that was killed is done anew.
     """
     work = outputs_folder(WORK) / key_of(settings)
+    shutil.rmtree(work, ignore_errors=True)  # the checkpoint of a run that was killed
 
     def run() -> Row:
         began = time.process_time()
@@ -127,9 +129,7 @@ def trained_and_judged(
 
     row = apart(run, forked)
     row = {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
-    for left in work.glob("*"):  # the checkpoint of a run that has its row
-        left.unlink()
-    work.rmdir() if work.is_dir() else None
+    shutil.rmtree(work, ignore_errors=True)
     return row
 
 
