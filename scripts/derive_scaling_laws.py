@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     """What the options ask for."""
     import torch  # a wrong argument is answered at once; this takes seconds
 
-    from scripts.interp.base.files import write_atomically
+    from scripts.interp.base.files import alone_in, write_atomically
     from scripts.interp.models.embedded import NAME
     from scripts.interp.saes.scaling import Record, derive, read
     from scripts.interp.saes.scaling_page import page
@@ -57,21 +57,24 @@ def run(options: argparse.Namespace) -> None:
     model_name = options.model or ("toy-mlp-1l" if options.debug else NAME)
     layer = options.layer if options.layer is not None else 0 if options.debug else 12
     usual = outputs_folder("scaling") / "debug.json" if options.debug else ROOT / "data" / "sae_scaling.json"
-    path = Path(options.results) if options.results else usual
+    path = Path(options.results).resolve() if options.results else usual
+    if path.suffix != ".json":
+        raise ValueError(f"--results is {options.results}: give the name of a file that ends in .json.")
     if options.stage == "page":
         content = read(path)
     else:
         from scripts.interp.models.load import load_model
-        from scripts.interp.saes.scaling_runs import about, bench, stored
+        from scripts.interp.saes.scaling_runs import WORK, about, bench, stored
 
         model = load_model(model_name)
         hook_name, small = f"blocks.{layer}.hook_resid_post", DEBUG if options.debug else {}
         plan = Plan(model_name, hook_name, model.cfg.d_model, **small)
-        record = Record(path, plan)
         rows = DEBUG_ROWS if options.debug else None
-        record.content.setdefault("about", about(plan, model))
-        measure = bench(plan, *stored(plan, model, rows))
-        derive(record, with_line(measure), options.stage)
+        with alone_in(outputs_folder(WORK)):  # of its checkpoints, and for the sake of the file
+            record = Record(path, plan)
+            record.content.setdefault("about", about(plan, model))
+            measure = bench(plan, *stored(plan, model, rows))
+            derive(record, with_line(measure), options.stage)
         content = record.content
     if path == ROOT / "data" / "sae_scaling.json":
         page_path = ROOT / "docs" / "sae-scaling.md"

@@ -12,13 +12,15 @@ import torch
 from scripts import train_hybrid_sae
 from scripts.derive_scaling_laws import figure, main
 from scripts.estimate_experiments import measured
+from scripts.interp.base.files import alone_in
 from scripts.interp.base.paths import ROOT
-from scripts.interp.saes import scaling_law as law
+from scripts.interp.saes import scaling_law as law, scaling_runs
 from scripts.interp.saes.scaling import GROUPS, Record, derive, read
 from scripts.interp.saes.scaling_page import page
 from scripts.interp.saes.scaling_plan import Plan, Run
 from scripts.interp.saes.scaling_runs import bench, settings_of
 from scripts.interp.saes.stored_activations import StoredActivations
+from scripts.interp.saes.train import train
 
 PLAN = Plan("planted", "blocks.0.hook_resid_post", 512)
 PLANTED = {  # coefficients of forms of `SIZE_FORMS`
@@ -264,6 +266,15 @@ def test_a_run_sees_its_tokens_and_leaves_no_checkpoint(tmp_path, monkeypatch):
     plan = Plan("planted", "blocks.0.hook_resid_post", 8, batch=64)
     run = Run(width=2, k=3, tokens=640, seed=0, learning_rate=3e-3)
     held_out = torch.from_numpy(values[2000:]).float()
+    killed = tmp_path / "scaling" / "2-3-640-0-0.003"
+    killed.mkdir(parents=True)
+    (killed / "checkpoint.pt").touch()
+
+    def train_anew(settings, activations, work, progress):
+        assert not work.exists()  # its seconds count
+        return train(settings, activations, work, progress)
+
+    monkeypatch.setattr(scaling_runs, "train", train_anew)
     row = bench(plan, StoredActivations(values[:2000], 100.0, 0, 0), held_out)(run)
     assert row["steps"] == 10 and 2.5 < row["l0"] <= 3 and 0.1 < row["fvu"] < 1
     assert row["mse"] == pytest.approx(row["fvu"] * held_out.var(dim=0, correction=0).sum().item(), rel=1e-4)
@@ -279,6 +290,21 @@ def test_options_are_looked_at_first(capsys):
     for named in (["--architecture", "topk"], ["--arch=topk"]):
         assert train_hybrid_sae.main(named) == 2
         assert "leave --architecture out" in capsys.readouterr().err
+
+
+def test_results_in_no_json_file_and_a_page_of_nothing_are_refused(tmp_path, capsys):
+    for name, words in (("mine.md", "give the name of a file that ends in .json"), ("none.json", "There is no file")):
+        assert main(["--stage", "page", "--results", str(tmp_path / name)]) == 1
+        assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_command_is_refused_while_one_is_at_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path))
+    with alone_in(tmp_path / "scaling"):
+        assert main(["--debug"]) == 1
+    assert "Another process is at work in" in capsys.readouterr().err
+    assert list((tmp_path / "scaling").iterdir()) == []
 
 
 def test_a_hybrid_sae_is_trained_by_the_same_command(monkeypatch):

@@ -73,12 +73,13 @@ def about(plan: Plan, model: Any) -> dict[str, Any]:
 
 
 def bench(plan: Plan, activations: StoredActivations, held_out: Float[Tensor, "n d_in"]) -> Callable[[Run], dict]:
-    """A function that trains and judges a run, and goes on with one that was killed."""
+    """A function that trains and judges a run, from its start if it was killed, so that its seconds are all of them."""
     variance = held_out.double().var(dim=0, correction=0).sum().item()
 
     def measure(run: Run) -> dict[str, Any]:
         began = time.process_time()
         work = outputs_folder(WORK) / "-".join(str(value) for value in run)
+        shutil.rmtree(work, ignore_errors=True)
         sae, record = train(settings_of(plan, run, len(activations.values)), activations, work, None)
         with torch.no_grad():
             sae.save_inference_model(work / "sae")
