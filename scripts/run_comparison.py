@@ -11,6 +11,7 @@ settings name; a run that has a row there is not done again, so a killed compari
 
 import argparse
 import os
+import shutil
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -55,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         if not options.page:
+            if options.debug and options.results is None:  # results of before would leave nothing to try
+                shutil.rmtree(experiment.folder, ignore_errors=True)
             run(experiment, options.use_wandb)
         write_pages(experiment)
     except (ModelUnavailable, ValueError, OSError) as error:

@@ -13,7 +13,7 @@ import torch
 
 from scripts import run_comparison as command
 from scripts.interp.base.files import alone_in, write_atomically
-from scripts.interp.base.paths import ROOT
+from scripts.interp.base.paths import ROOT, outputs_folder
 from scripts.interp.figures.frontiers import plot_frontiers
 from scripts.interp.runs.at_hooks import hook_activations, norm_limit, special_tokens
 from scripts.interp.saes import compare as comparing, ground_truth, measured_runs
@@ -41,7 +41,7 @@ def test_the_example_says_everything_and_a_file_only_what_differs(tmp_path):
     assert (mine.l0, mine.epochs, mine.seed, list(mine.seeds)) == ([3, 9], 2.5, 4, [4, 5, 6])
     assert mine.architectures == example.architectures and mine.hook_name == f"blocks.{mine.layer}.hook_resid_post"
     little = read_experiment(None, {"layer": 3}, debug=True)
-    assert little.layer == 3 and little.results == DEBUG_RESULTS and little.n_seeds == 1
+    assert little.layer == 3 and little.folder == outputs_folder(DEBUG_RESULTS) and little.n_seeds == 1
     assert read_experiment(None, {"results": "outputs/x"}, debug=True).results == "outputs/x"
     assert read_experiment(None, {"results": "outputs/../data"}).folder == ROOT / "data"
 
@@ -60,6 +60,7 @@ def test_the_example_says_everything_and_a_file_only_what_differs(tmp_path):
         ("epochs: .nan", "epochs is nan; give a number without quotes, above 0"),
         ("epochs: .inf", "epochs is inf"),
         ("epochs: 0", "epochs is 0"),
+        ("epochs: 0.001", "epochs is 0.001, less than one batch of the tokens; give more"),
         ("n_seeds: 0", "at least 1"),
         ("tokens: -5", "tokens is -5"),
         ("model: 3", "some text"),
@@ -83,6 +84,7 @@ def test_a_wrong_setting_is_one_sentence(tmp_path, text, words):
         read_experiment(path, {})
     said = str(refused.value)
     assert words in said and "\n" not in said and said.startswith(str(path)) and said.endswith(".")
+    assert ("YAML reads 1e-3" in said) == ("'" in text or "1e-3" in text)  # said where a number was written as text
 
 
 def test_flags_in_both_spellings_stand_above_the_file(tmp_path, monkeypatch, capsys):
@@ -248,9 +250,12 @@ def test_results_of_other_settings_are_refused(experiment, tmp_path):
     other = read_experiment(None, {"n_features": 1152})
     with pytest.raises(ValueError, match="n_features 2304 and not 1152.*--results"):
         Results(path, fixed_settings(other))
-    path.write_text("[]")
-    with pytest.raises(ValueError, match="holds no results"):
-        Results(path, {})
+    for broken in ("[]", "{}", path.read_text().replace('"seed"', '"sed"'), path.read_text()[:-5]):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match="rows.json holds no results of a comparison .*: move it away"):
+            Results(path, {})
+    with pytest.raises(ValueError, match="rows.json is no folder"):
+        Results(path / "rows.json", {})
 
 
 def test_a_grid_row_of_a_rate_that_is_no_longer_the_best_goes(experiment, tmp_path):
@@ -366,6 +371,8 @@ def test_a_bench_refuses_what_the_model_has_not():
     for changes, words in (
         ({"layer": 2}, "layers are 0 to 1"), ({"n_features": 500}, "a multiple of 256"),
         ({"context": 100_000, "tokens": 150_000}, "reads"), ({"architectures": ["nothing"]}, "no architecture"),
+        ({"first_sparsity": {"jumprel": 1.0}}, "no architecture 'jumprel'"),
+        ({"first_sparsity": {"topk": 1.0}}, "first_sparsity has a weight for topk, whose L0 is set by k"),
     ):  # fmt: skip
         usual = {"model": "toy-attn-2l", "layer": 0, "n_features": 512, "context": 32}
         with pytest.raises(ValueError, match=words):
@@ -463,12 +470,28 @@ def test_the_page_that_is_committed_is_of_the_results_that_are():
 def test_no_results_no_page(tmp_path, monkeypatch, capsys):
     assert command.main(["--page", "--results", str(tmp_path)]) == 1
     assert "run `python scripts/run_comparison.py`" in capsys.readouterr().err
-    (tmp_path / "sae_ground_truth.json").write_text("{}")
+    (tmp_path / "sae_ground_truth.json").write_text('{"settings": {}, "about": {}, "rows": []}')
     assert command.main(["--page", "--results", str(tmp_path)]) == 1
     assert "no results yet in sae_comparison.json" in capsys.readouterr().err
     (tmp_path / "sae_comparison.json").write_text("{")
     assert command.main(["--page", "--results", str(tmp_path)]) == 1
-    assert "sae_comparison.json is no JSON" in capsys.readouterr().err
+    assert "sae_comparison.json holds no results of a comparison" in capsys.readouterr().err
+
+
+def test_a_debug_run_starts_anew_unless_its_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(command, "write_pages", lambda experiment: None)
+    seen = []
+    monkeypatch.setattr(command, "run", lambda experiment, use_wandb: seen.append(old.exists()))
+    old = outputs_folder(DEBUG_RESULTS) / "sae_comparison.json"
+    for flags, left in (
+        (["--page", "--debug"], True),
+        (["--debug", "--results", str(old.parent)], True),
+        (["--debug"], False),
+    ):
+        old.parent.mkdir(exist_ok=True), old.touch()
+        assert command.main(flags) == 0 and old.exists() == left
+    assert seen == [True, False]
 
 
 def test_the_figure_shows_points_and_ranges():

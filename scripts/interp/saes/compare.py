@@ -29,6 +29,7 @@ MADE = (
     "model", "hook_name", "architecture", "width", "k", "sparsity", "tokens", "passes", "batch", "learning_rate",
     "seed", "context",
 )  # fmt: skip
+SLOT = ("role", "target", "architecture", "seed")  # of which the grid has one row each
 SWEEP_RUNS = 2  # for each learning rate, where L0 has to be searched for
 
 
@@ -50,12 +51,11 @@ class Results:
         self.path, self.settings, self.say = path, settings, say
         self.rows: list[Row] = []
         self.about: Row = {}
+        if path.parent.exists() and not path.parent.is_dir():
+            raise ValueError(f"{path.parent} is no folder: give one for --results.")
         if path.is_file():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                there, self.rows, self.about = content["settings"], content["rows"], content["about"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path} holds no results of a comparison ({error}): move it away.") from error
+            content = read_rows(path)
+            there, self.rows, self.about = content["settings"], content["rows"], content["about"]
             other = [name for name in settings if there.get(name) != settings[name]]
             if other:
                 what = ", ".join(f"{name} {there.get(name)} and not {settings[name]}" for name in other)
@@ -70,9 +70,8 @@ class Results:
         known = next((row for row in self.rows if row["key"] == key), None)
         row = {"role": role, "target": target} | _what_it_is(settings, key)
         row |= {name: value for name, value in (known or measure(settings)).items() if name not in row}
-        slot = ("role", "target", "architecture", "seed")
         if role == "grid":  # a row of settings that were chosen before the experiment grew
-            self.rows = [old for old in self.rows if any(old[name] != row[name] for name in slot)]
+            self.rows = [old for old in self.rows if any(old[name] != row[name] for name in SLOT)]
         self.rows.append(row)
         self.write()
         self.say(row)
@@ -84,6 +83,16 @@ class Results:
         head = json.dumps({"settings": self.settings, "about": self.about}, indent=1)[:-2]
         write_atomically(self.path.with_suffix(".csv"), pd.DataFrame(self.rows).to_csv(index=False))
         write_atomically(self.path, f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def read_rows(path: Path) -> Row:
+    """What a file of results holds. Raises ValueError where it is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        _ = content["settings"], content["about"], [[row[name] for name in ("key", *SLOT)] for row in content["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no results of a comparison ({error!r}): move it away.") from error
+    return content
 
 
 def key_of(settings: Settings) -> str:

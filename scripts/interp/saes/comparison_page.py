@@ -9,6 +9,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from scripts.interp.saes.claims import Row, grid, verdicts
+from scripts.interp.saes.compare import read_rows
 
 FILES = ("sae_comparison", "sae_ground_truth", "sae_benchmark")
 ORDER = ("standard", "gated", "jumprelu", "topk", "batchtopk", "hybrid")  # in tables; others after them
@@ -37,14 +38,9 @@ class OverSeeds(NamedTuple):
 
 def read_results(folder: Path) -> dict[str, Row | None]:
     """The files of results in a folder, by name; None is one that is not there. Raises ValueError for a broken one."""
-    files = {}
-    for name in FILES:
-        path = folder / f"{name}.json"
-        try:
-            files[name] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        except ValueError as error:
-            raise ValueError(f"{path} is no JSON ({error}): move it away.") from error
-    return files
+    paths = {name: folder / f"{name}.json" for name in FILES}
+    readers = (read_rows, read_rows, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    return {name: read(path) if path.is_file() else None for read, (name, path) in zip(readers, paths.items())}
 
 
 def over_seeds(rows: Sequence[Row], measure: str) -> dict[tuple[int, str], OverSeeds]:

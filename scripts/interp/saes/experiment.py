@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from scripts.interp.base.paths import ROOT
+from scripts.interp.base.paths import ROOT, outputs_folder
 
 EXAMPLE = ROOT / "experiments" / "sae_architectures" / "config.yaml"  # the file that has a value for every setting
-DEBUG_RESULTS = "outputs/sae_comparison_debug"
+DEBUG_RESULTS = "sae_comparison_debug"  # folder of the outputs
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,11 @@ def _settings_in(path: Path) -> dict[str, Any]:
 def _check(values: dict[str, Any], where: str) -> None:
     for name, rule in RULES.items():
         if allowed := rule(values[name]):
-            hint = " (YAML reads 1e-3 as text: write 0.001 or 1.0e-3)" if "number" in allowed else ""
-            raise ValueError(f"{where}: {name} is {values[name]!r}; give {allowed}{hint}.")
+            value = values[name]
+            parts = value if type(value) is list else value.values() if type(value) is dict else [value]
+            is_text = "number" in allowed and any(type(each) is str for each in parts)
+            hint = " (YAML reads 1e-3 as text: write 0.001 or 1.0e-3)" if is_text else ""
+            raise ValueError(f"{where}: {name} is {value!r}; give {allowed}{hint}.")
     for name, largest, of in (
         ("batch_size", values["tokens"], "the number of tokens"),
         ("batch_size", values["planted_tokens"], "the number of planted_tokens"),
@@ -175,6 +178,9 @@ def _check(values: dict[str, Any], where: str) -> None:
     ):
         if values[name] > largest:
             raise ValueError(f"{where}: {name} is {values[name]:,}; give no more than {of}, {largest:,}.")
+    for name in ("tokens", "planted_tokens"):
+        if round(values["epochs"] * (values[name] // values["batch_size"])) < 1:
+            raise ValueError(f"{where}: epochs is {values['epochs']:g}, less than one batch of the {name}; give more.")
     for name, latents in (("l0", "n_features"), ("planted_l0", "planted_features")):
         if max(values[name]) > values[latents]:
             raise ValueError(
@@ -199,7 +205,7 @@ def _little(experiment: Experiment, keep_results: bool) -> Experiment:
         held_out_rows=4, spliced_rows=2, planted_features=64, planted_dimensions=16, planted_rank=4,
         planted_tokens=4000, planted_l0=[4],
         planted_learning_rates=experiment.planted_learning_rates[:1],
-        results=experiment.results if keep_results else DEBUG_RESULTS,
+        results=experiment.results if keep_results else str(outputs_folder(DEBUG_RESULTS)),
     )  # fmt: skip
 
 

@@ -143,9 +143,10 @@ def model_bench(experiment: Experiment) -> Bench:
 
     Raises ValueError for a layer, a number of latents or an architecture that there is not.
     """
-    for name in experiment.architectures:
+    for name in (*experiment.architectures, *experiment.first_sparsity):
         check_architecture(name)
-        takes_k(name)
+        if takes_k(name) and name in experiment.first_sparsity:
+            raise ValueError(f"first_sparsity has a weight for {name}, whose L0 is set by k: leave it out there.")
     model = load_model(experiment.model)
     d_in = model.cfg.d_model
     check_index("layer", experiment.layer, model.cfg.n_layers, "this model's layers")
