@@ -12,9 +12,9 @@ from sae_lens.training.sae_trainer import SAETrainer
 
 from scripts.interp.models.load import load_model
 from scripts.interp.saes import judge, make, start, train as training
-from scripts.interp.saes.cards import model_card
+from scripts.interp.saes.cards import command_of, model_card
 from scripts.interp.saes.load import load_sae
-from scripts.interp.saes.recipes import Settings, architectures, check_architecture, sae_config
+from scripts.interp.saes.recipes import Options, Settings, architectures, check_architecture, sae_config
 from scripts.interp.saes.sparse_topk import SparseTopK
 from scripts.interp.saes.stored_activations import StoredActivations
 from scripts.interp.saes.train import OWN_RECIPES, l0_of_saved, save_in_half_precision, train
@@ -281,6 +281,13 @@ def test_bad_input(small, capsys, arguments, sentence):
     assert main([*arguments, *SMALL]) == 1
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
+
+
+def test_an_sae_of_another_architecture_does_not_replace_the_one_that_a_lab_loads():
+    usual, other = Settings("toy", HOOK), Settings("toy", HOOK, architecture="hybrid")
+    assert make.name_of(usual, Options()) == f"toy-{HOOK}" and make.name_of(other, Options()) == f"toy-{HOOK}-hybrid"
+    assert make.name_of(other, Options(folder="mine")) == "mine"
+    assert "--folder" not in command_of(other, f"toy-{HOOK}-hybrid") and "--folder mine" in command_of(other, "mine")
 
 
 def test_no_threads_are_refused(capsys):

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from scripts.interp.models.embedded import NAME as EMBEDDED
-from scripts.interp.saes.recipes import Settings
+from scripts.interp.saes.recipes import Settings, usual_name
 
 ROWS = {  # of its table: what stands there, and its key in the metrics
     "cross-entropy recovered, against mean ablation": "recovered_mean",
@@ -38,7 +38,7 @@ def command_of(settings: Settings, name: str) -> str:
         for field, value in asdict(settings).items()
         if value != getattr(usual, field) and field != "context"
     ]
-    options += [f"--folder {name}"] * (name != f"{settings.model}-{settings.hook_name}")
+    options += [f"--folder {name}"] * (name != usual_name(settings))
     return " ".join([settings.hook_name, *options])
 
 

@@ -14,7 +14,7 @@ from scripts.interp.models.load import load_model
 from scripts.interp.saes.cards import model_card
 from scripts.interp.saes.judge import judge, judge_in_sweep, rows_of
 from scripts.interp.saes.load import SAE_FOLDER, load_sae, sweep_file
-from scripts.interp.saes.recipes import Options, Settings, check_architecture, check_numbers, check_sparsity
+from scripts.interp.saes.recipes import Options, Settings, check_architecture, check_numbers, check_sparsity, usual_name
 from scripts.interp.saes.split import USUAL, How, check_how
 from scripts.interp.saes.stored_activations import StoredActivations, open_activations, read_state, store_activations
 from scripts.interp.saes.train import l0_of_saved, save_in_half_precision, train
@@ -49,7 +49,7 @@ def activations_to_train_on(
 
 def name_of(settings: Settings, options: Options) -> str:
     """What the folder of an SAE is called."""
-    return options.folder or f"{settings.model}-{settings.hook_name}"
+    return options.folder or usual_name(settings)
 
 
 def make_sae(

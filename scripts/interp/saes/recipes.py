@@ -51,7 +51,8 @@ class Options:
 
     sweep: list[int] = field(default_factory=list, metavar="LAYER")
     """Train a small SAE for resid_post of each of these layers instead."""
-    folder: str = ""  # name of the result's folder in checkpoints/saes; if empty, the model's and the hook point's name
+    folder: str = ""
+    """Name of the result's folder in checkpoints/saes; if empty, of the model, hook point and architecture."""
     no_contexts: bool = field(default=False, action="store_true")  # leave the features' strongest contexts out
     budget_gb: float = 4.0  # disk space that the activations may take
     threads: int = field(default=1, type=at_least_one)  # how many threads of the CPU to use
@@ -67,6 +68,15 @@ class Means:
     """Write outputs/saes/<name>.html while the training goes on, a page that shows its curves and some latents."""
     tensorboard: bool = field(default=False, action="store_true")
     """Write the curves to outputs/saes/tensorboard/<name> as TensorBoard reads them; needs its package."""
+
+
+def usual_name(settings: Settings) -> str:
+    """What the folder of an SAE is called where nobody says so; the architecture stands there unless it is the usual.
+
+    So one that is trained to compare does not replace the SAE that a lab loads.
+    """
+    other = settings.architecture != Settings.architecture
+    return f"{settings.model}-{settings.hook_name}" + f"-{settings.architecture}" * other
 
 
 def architectures() -> list[str]:
