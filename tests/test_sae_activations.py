@@ -86,6 +86,8 @@ def test_two_processes_do_not_store_into_one_folder(trained_toy, rows, tmp_path)
     with alone_in(tmp_path), pytest.raises(ValueError, match="Another process is at work in .*again when it has ended"):
         store_activations(trained_toy, ["blocks.0.hook_resid_post"], rows, tmp_path)
     store_activations(trained_toy, ["blocks.0.hook_resid_post"], rows, tmp_path)
+    with alone_in(tmp_path):  # what is there is only read
+        store_activations(trained_toy, ["blocks.0.hook_resid_post"], rows, tmp_path)
 
 
 def test_where_folders_cannot_be_locked_nobody_is_refused(tmp_path, monkeypatch):

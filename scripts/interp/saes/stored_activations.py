@@ -56,9 +56,10 @@ def store_activations(
     """
     if len(rows) == 0:
         raise ValueError("There are no rows of tokens: give at least one.")
-    with alone_in(folder):
-        state = _state_so_far(model, hook_names, rows, folder, wanted)
-        if state["rows_done"] < len(rows):
+    state = _state_so_far(model, hook_names, rows, folder, wanted)
+    if state["rows_done"] < len(rows):  # whoever only reads them is not refused
+        with alone_in(folder):
+            state = _state_so_far(model, hook_names, rows, folder, wanted)
             _store_missing(model, hook_names, rows, folder, budget_gb, wanted, state)
     return open_activations(folder, state)
 
