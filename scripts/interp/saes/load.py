@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
@@ -67,6 +67,16 @@ def load_sae(model: TransformerBridge, folder: str | Path | None = None, *, chec
     normalisation that is not folded in (see `check_sae`).
     """
     folder = Path(folder).expanduser() if folder is not None else sae_folder(model)
+    sae = open_sae(folder, str(model.cfg.device))
+    _check(sae, model, f"The SAE in {folder}", check_model)
+    return sae.eval().requires_grad_(False)
+
+
+def open_sae(folder: Path, device: str) -> SAE:
+    """The SAE in a folder in sae-lens' format, in float32, whichever model it is for.
+
+    Raises ValueError where a file is missing or damaged.
+    """
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} lacks {' and '.join(missing)}: an SAE's folder holds {' and '.join(FILES)}.")
@@ -75,13 +85,12 @@ def load_sae(model: TransformerBridge, folder: str | Path | None = None, *, chec
     from scripts.interp.saes import hybrid  # noqa: F401  # registers its architecture
 
     try:
-        sae = SAE.load_from_disk(folder, device=str(model.cfg.device), dtype="float32")
+        sae = SAE.load_from_disk(folder, device=device, dtype="float32")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
         raise ValueError(
             f"{folder} holds no whole SAE ({type(error).__name__}: {error}): restore or download it again."
         ) from error
-    _check(sae, model, f"The SAE in {folder}", check_model)
-    return sae.eval().requires_grad_(False)
+    return sae
 
 
 def load_hub_sae(model: TransformerBridge, release: str, sae_id: str, *, check_model: bool = True) -> SAE:
@@ -93,8 +102,7 @@ def load_hub_sae(model: TransformerBridge, release: str, sae_id: str, *, check_m
     Raises ValueError for a name that sae-lens does not know and for another model's SAE, ModelUnavailable where the SAE
     is not here and the hub can't be reached.
     """
-    from sae_lens import SAE
-    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory, get_repo_id_and_folder_name
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
     releases = get_pretrained_saes_directory()
     if release not in releases:
@@ -103,22 +111,33 @@ def load_hub_sae(model: TransformerBridge, release: str, sae_id: str, *, check_m
         )
     if sae_id not in releases[release].saes_map:
         raise ValueError(f"{release} has no SAE {sae_id!r}: give one like {next(iter(releases[release].saes_map))!r}.")
+    sae, _ = fetch_sae(release, sae_id, str(model.cfg.device))
+    _check(sae, model, f"The SAE {release}/{sae_id}", check_model)
+    return sae.eval().requires_grad_(False)
+
+
+def fetch_sae(release: str, sae_id: str, device: str) -> tuple[SAE, dict[str, Any]]:
+    """An SAE of a release or of a repository, in float32, from the Hugging Face cache or the hub, and its settings.
+
+    Raises ModelUnavailable where it is not in the cache and the hub can't be reached.
+    """
+    from sae_lens import SAE
+    from sae_lens.loading.pretrained_saes_directory import get_repo_id_and_folder_name
+
     repository, subfolder = get_repo_id_and_folder_name(release, sae_id)
-    device = str(model.cfg.device)
+    load = SAE.from_pretrained_with_cfg_and_sparsity
     try:
         with hub_lookups(False):
-            sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+            return load(release, sae_id, device=device, dtype="float32")[:2]
     except (OSError, HfHubHTTPError):  # not in the cache
         with hub_lookups(True):
             ask_hub(repository, ".gitattributes")  # which every repository has
             try:
-                sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
+                return load(release, sae_id, device=device, dtype="float32")[:2]
             except (OSError, HfHubHTTPError) as error:
                 raise ModelUnavailable(
                     f"The download of {repository}/{subfolder} stopped ({in_short(error)}): run it again to go on."
                 ) from error
-    _check(sae, model, f"The SAE {release}/{sae_id}", check_model)
-    return sae.eval().requires_grad_(False)
 
 
 def _check(sae: SAE, model: TransformerBridge, which: str, check_model: bool) -> None:
