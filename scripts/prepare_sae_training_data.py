@@ -110,7 +110,7 @@ def prepare(options: argparse.Namespace) -> None:
         "source": source,
         "num_vectors": n_vectors,
         "model_dim": found.vectors.shape[1],
-        "split": "as given" if kept else f"by label, {options.val_fraction:g} for validation, seed {options.seed}",
+        "split": "as given" if kept else f"by label, fraction {options.val_fraction:g}, seed {options.seed}",
     }
     name = options.output_name
     data = write_training_data(options.output_dir, name, found.vectors, labels.labels, splits, metadata)
@@ -120,7 +120,8 @@ def prepare(options: argparse.Namespace) -> None:
         f"{n_vectors:,} vectors of {found.vectors.shape[1]:,} numbers; mean norm {found.vectors.norm(dim=1).mean():.3f}"
     )
     print(f"{len(data.items):,} have labels, {n_labels:,} in all; {labels.n_blank:,} blank ones were left out")
-    print(f"{len(data.items) - leaks.val_vectors:,} are for training, {leaks.val_vectors:,} for validation")
+    n_train = len(data.items) - leaks.val_vectors
+    print(f"{n_train:,} are for training, {leaks.val_vectors:,} for validation; split {metadata['split']}")
     print(f"leaks: {leaks}" + ("; --force-new-split mends it" if leaks.leaking else ""))
     print(f"written: {name}.pt and {name}_labels.json in {options.output_dir}")
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from scripts import prepare_sae_training_data as command
 from scripts.interp.base.paths import ROOT
+from scripts.interp.base.reference import reference_value
 from scripts.interp.saes.load import SAE_FOLDER, open_sae
 from scripts.interp.selfie import neuronpedia, releases, training_data
 from scripts.interp.selfie.releases import RELEASES, check_release
@@ -365,7 +366,7 @@ def test_the_shipped_sae_with_a_file_as_the_published_one(tmp_path, capsys, W_de
     assert "leaks: none of the 3 validation vectors" in capsys.readouterr().out
     data = load_training_data(tmp_path / "out" / "n_labels.json")
     assert data.leaks().leaking == 0 and data.items[0].section["layer"] == 11
-    assert data.items[0].section["split"] == "by label, 0.5 for validation, seed 42"
+    assert data.items[0].section["split"] == "by label, fraction 0.5, seed 42"
 
 
 def test_any_vectors_with_lines_of_labels(tmp_path, capsys):
@@ -424,10 +425,13 @@ def test_wrong_arguments_are_refused(tmp_path, capsys, arguments, said):
     assert said in capsys.readouterr().err
 
 
-def test_what_the_page_says_about_doing_it_by_hand(tmp_path, capsys, W_dec):
+def test_what_the_page_says(tmp_path, capsys, W_dec):
     code = re.search(r"### By hand\s+```python\n(.*?)```", page(), re.S)[1].replace("outputs/selfie", str(tmp_path))
     names = {}
     exec(code, names)
     assert capsys.readouterr().out.startswith("torch.Size([4608, 576]) none of the 1 validation vectors")
     assert torch.equal(names["data"].vectors, W_dec.detach())
+    leaks = reference_value("llama-3.1-8b-instruct/published_label_leaks")
+    counts = [f"{leaks['word_for_word']} of the {leaks['val_vectors']:,} validation features", f"{leaks['leaking']} if"]
+    assert all(count in " ".join(page().split()) for count in counts)
     assert json.loads(re.search(r"```json\n(.*?)```", page(), re.S)[1])[0].keys() == {"metadata", "vectors"}

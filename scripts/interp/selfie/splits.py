@@ -1,7 +1,7 @@
 """Training and validation vectors that share no label.
 
-Features with one label are many (in the labels published with the method, one in thirty): where a split is drawn by
-feature, an adapter is asked on validation for texts that it was trained to write.
+Some labels stand for many features (in the labels published with the method, one feature in seventeen shares its
+label): where a split is drawn by feature, an adapter is asked on validation for texts that it was trained to write.
 """
 
 from __future__ import annotations
