@@ -332,6 +332,17 @@ def test_an_sae_of_another_shape_than_its_release_is_refused(llama_scope, monkey
         vectors_of_release("llama_scope_lxr_8x", "l3r_8x", "cpu")
 
 
+def test_a_release_that_cannot_be_opened_is_one_sentence(llama_scope, tmp_path, capsys):
+    labels = tmp_path / "labels.json"
+    labels.write_text('{"1": "a", "2": "b"}')
+    save_file({"encoder.weight": torch.ones(6, 4)}, tmp_path / "hub" / "final.safetensors")
+    for content in ((tmp_path / "hub" / "final.safetensors").read_bytes(), b"damaged"):
+        (tmp_path / "hub" / "final.safetensors").write_bytes(content)
+        assert prepare(tmp_path, *RELEASE, "--labels-json", labels) == 1
+        printed = capsys.readouterr().err
+        assert "sae-lens can't open llama_scope_lxr_8x/l3r_8x (" in printed and printed.count("\n") == 1
+
+
 # --- the command, offline
 
 

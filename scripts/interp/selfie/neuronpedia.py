@@ -1,7 +1,8 @@
 """Labels of SAE features from Neuronpedia's public bucket (https://docs.neuronpedia.org/api-and-data/exports).
 
 The explanations of a source are `v1/<model>/<source>/explanations/batch-<n>.jsonl.gz`, some hundred files. The bucket
-lists them in pages of a thousand, as S3 does. What comes from there is taken for what it should be, or refused.
+lists them in pages of a thousand, as S3 does. What comes from there has the form that it should have, or is refused.
+Sources may have further folders, such as `explanations-<model>`, by other explainers: they are left alone.
 """
 
 from __future__ import annotations

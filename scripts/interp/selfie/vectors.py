@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor
 
+from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.models.hub import hub_lookups
 from scripts.interp.saes.load import fetch_sae, open_sae
 from scripts.interp.selfie.releases import RELEASES
@@ -34,12 +37,17 @@ def vectors_of_release(release: str, sae_id: str, device: str) -> Vectors:
     (`norm_scaling_factor`), so that the SAE reads the model's activations as they are: `rows_divided_by` says by what.
     An SAE without a factor, or named by its repository, is not divided.
 
-    Raises ValueError where the decoder has another shape than the release is known for, ModelUnavailable where it can't
-    be fetched.
+    Raises ValueError for what sae-lens can't open and where the decoder has another shape than the release is known
+    for, ModelUnavailable where it can't be fetched.
     """
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-    sae, settings = fetch_sae(release, sae_id, device)
+    try:
+        sae, settings = fetch_sae(release, sae_id, device)
+    except ModelUnavailable:
+        raise
+    except (KeyError, TypeError, RuntimeError, AssertionError, SafetensorError, UnpicklingError) as error:
+        raise ValueError(f"sae-lens can't open {release}/{sae_id} ({in_short(error)}): is it an SAE?") from error
     known = get_pretrained_saes_directory().get(release)
     neuronpedia_id = known.neuronpedia_id.get(sae_id) if known else settings.get("neuronpedia_id")
     found = _of_sae(sae, f"The SAE {release}/{sae_id}", neuronpedia_id)
@@ -92,10 +100,9 @@ def vectors_of_tensor(path: str | Path) -> Vectors:
 def _of_sae(sae: SAE, which: str, neuronpedia_id: str | None) -> Vectors:
     """The decoder's rows of an SAE, and of which layer they are, by its hook point or its name on Neuronpedia."""
     metadata = sae.cfg.metadata
-    # a transcoder writes elsewhere than it reads
-    hook_name = metadata.get("hook_name_out") or metadata.hook_name
+    hook_name = metadata.hook_name_out or metadata.hook_name  # a transcoder writes elsewhere than it reads
     vectors = check_vectors(getattr(sae, "W_dec", None), f"The decoder of {which[0].lower()}{which[1:]}")
-    stated = re.search(r"(?:^|\.)blocks\.(\d+)\.", hook_name or "") or re.search(r"/(\d+)-", neuronpedia_id or "")
+    stated = re.search(r"\bblocks\.(\d+)\.", str(hook_name)) or re.search(r"/(\d+)-", str(neuronpedia_id))
     about = {
         "vector_type": "sae_decoder",
         "model": metadata.model_name,
@@ -104,4 +111,5 @@ def _of_sae(sae: SAE, which: str, neuronpedia_id: str | None) -> Vectors:
         "normalize_activations": sae.cfg.normalize_activations,  # what is left of it after loading
         "mean_row_norm": round(vectors.norm(dim=1).mean().item(), 6),
     }
-    return Vectors(vectors, int(stated[1]) if stated else None, neuronpedia_id, about)
+    name = neuronpedia_id if isinstance(neuronpedia_id, str) else None
+    return Vectors(vectors, int(stated[1]) if stated else None, name, about)
