@@ -68,6 +68,8 @@ def test_what_is_there_whole_is_not_fetched_again(bucket, tmp_path):
     bucket.asked.clear()
     assert fetch_labels(SOURCE, tmp_path, bucket.url).labels == LABELS
     assert sorted(set(bucket.asked)) == ["batch-1.jsonl.gz", "batch-10.jsonl.gz", "batch-2.jsonl.gz", "listing"]
+    bucket.objects[f"{PREFIX}batch-0.jsonl.gz"] = batch({"index": "0", "description": "another label now"})
+    assert fetch_labels(SOURCE, tmp_path, bucket.url).labels == LABELS | {0: ["another label now"]}
 
 
 def test_a_killed_run_goes_on(bucket, tmp_path):
@@ -180,6 +182,9 @@ def test_a_listing_that_is_wrong_or_empty_is_one_sentence(bucket, tmp_path):
     bucket.pages["2"] = listing({KEY: 5}, "2")
     with pytest.raises(ValueError, match="the same page .* again and again"):
         list_batches(PREFIX, bucket.url)
+    bucket.pages[""] = listing({KEY: len(bucket.objects[KEY]) + 1})
+    with pytest.raises(ModelUnavailable, match="in 3 tries .* bytes came and not"):
+        fetch_labels(SOURCE, tmp_path, bucket.url)
     bucket.pages[""] = listing({f"{PREFIX}index.html": 12})
     with pytest.raises(ModelUnavailable, match=f"has no explanations at {PREFIX}"):
         fetch_labels(SOURCE, tmp_path, bucket.url)
