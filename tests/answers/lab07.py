@@ -53,6 +53,15 @@ WRONG = {
         "zero is open": ((GATE, GATE.replace("> 0", ">= 0")), "exactly zero is open"),
         "in place": ((PRODUCT, "product = x.sub_(b_dec) @ W_enc"), "changed its input"),
         "transposed": ((LATENTS, LATENTS.replace("gate * magnitude", "(gate * magnitude).T")), "shape"),
+        "gate on the product alone": (
+            (MAGNITUDE, "magnitude = (gate * product * r_mag.exp() + b_mag).relu()\n    return magnitude"),
+            "and b_mag comes through: multiply",
+        ),
+        "gate on the product, no relu": (
+            (MAGNITUDE, "return gate * product * r_mag.exp() + b_mag\n    magnitude = product"),
+            "the ReLU is missing, too",
+        ),
+        "b_dec added": ((PRODUCT, PRODUCT.replace("x - b_dec", "x + b_dec")), "b_dec is added"),
     },
     "ex2-threshold-gradient": {
         "sign of the latents": (
@@ -74,6 +83,11 @@ WRONG = {
         "window of width 1": ((NEAR, NEAR.replace("bandwidth / 2", "0.5")), "has width 1"),
         "above only": ((NEAR, NEAR + "\n    is_near &= z > threshold"), "only z above θ"),
         "below only": ((NEAR, NEAR + "\n    is_near &= z < threshold"), "only z below θ"),
+        "no abs": ((NEAR, NEAR.replace(".abs()", "")), "far below θ count"),
+        "no abs, below": ((NEAR, "is_near = (threshold - z) < bandwidth / 2"), "far above θ count"),
+        "from θ on": ((NEAR, "is_near = (z > threshold) & (z < threshold + bandwidth)"), "from θ to θ + ε"),
+        "up to θ": ((NEAR, "is_near = (z < threshold) & (z > threshold - bandwidth)"), "from θ - ε to θ"),
+        "K of z": ((NEAR, "is_near = z.abs() < bandwidth / 2"), "K is applied to z"),
         "edges": ((NEAR, NEAR.replace("<", "<=")), "edges count"),
         "no window": ((NEAR, "is_near = torch.ones_like(z)"), "K is missing"),
         "mean": ((THROUGH_LATENTS, THROUGH_LATENTS.replace("sum", "mean")), "mean over tokens"),
@@ -143,6 +157,34 @@ WRONG = {
         ),
         "not kept": ((KEPT, KEPT.replace("k * len(batch)", "min(k * len(batch) + 1, batch.numel())")), "is not kept"),
         "mean of the kept": ((APPEND, "smallest.append(kept.mean().item())"), "All that is kept is averaged"),
+        "one too few": ((KEPT, KEPT.replace("k * len(batch)", "k * len(batch) - 1")), "One too few is kept"),
+        "last but one": ((APPEND, "smallest.append(kept[-2:][0].item())"), "last but one"),
+        "no filter": ((POSITIVE, "kept = kept[:]"), "Nothing leaves out what is zero or below"),
+        "largest of a batch": ((APPEND, "smallest.append(kept[0].item())"), "The largest of a batch"),
+        "n of the first batch": (
+            (KEPT, "kept = batch.flatten()\n        kept = kept.topk(min(k * len(batches[0]), len(kept))).values"),
+            "first batch's n",
+        ),
+        "median of the kept": ((APPEND, "smallest.append(kept.median().item())"), "Of what a batch keeps the median"),
+        "median between two": ((MEAN, "return torch.tensor(smallest).quantile(0.5).item()"), "the mean is asked for"),
+        "mean of all that is kept": (
+            (
+                MEAN,
+                "kept = [batch.flatten().topk(k * len(batch)).values for batch in batches]\n"
+                "    return torch.cat([each[each > 0] for each in kept]).mean().item()",
+            ),
+            "All that all batches keep",
+        ),
+        "mean with zeros": (
+            (APPEND, "smallest.append(batch.relu().flatten().topk(k * len(batch)).values.mean().item())"),
+            "zeros included",
+        ),
+        "stops at a silent batch": (
+            "def inference_threshold(batches, k):\n"
+            "    kept = [batch.flatten().topk(k * len(batch)).values for batch in batches]\n"
+            "    return sum(each[each > 0].min().item() for each in kept) / len(kept)\n",
+            "may have nothing above zero",
+        ),
         "running mean": (
             (
                 MEAN,
@@ -205,11 +247,44 @@ WRONG = {
             "numbers come first",
         ),
         "values alone": ((FOUND, "return largest.values.relu()"), "Return two tensors"),
+        "values ascending": (
+            (FOUND, "return largest.values.relu().sort(dim=1).values, candidates.gather(1, largest.indices)"),
+            "smallest comes first",
+        ),
+        "one candidate too few": ((CANDIDATES, CANDIDATES.replace("(m,", "(max(k, m - 1),")), "one candidate too few"),
+        "scores decide and are returned": (
+            (
+                CANDIDATES,
+                "best = scores.topk(k, dim=1)\n    return best.values.relu(), best.indices\n    " + CANDIDATES,
+            ),
+            "decide and are returned",
+        ),
+        "all latents": (
+            (
+                FOUND,
+                "latents = candidates.gather(1, largest.indices)\n"
+                "    return torch.zeros_like(scores).scatter(1, latents, largest.values.relu()), latents",
+            ),
+            "All latents are here",
+        ),
+        "bare squeeze": ((EXACT, EXACT.replace("[:, :, 0]", ".squeeze()")), "A bare `.squeeze()`"),
+        "bare squeeze at the end": (
+            (FOUND, "return largest.values.relu().squeeze(), candidates.gather(1, largest.indices).squeeze()"),
+            "shape",
+        ),
     },
     "ex5-pareto-front": {
         "beaten ones": ((FRONT, FRONT.replace("~", "")), "the ones that are beaten"),
         "beats itself": ((FRONT, "return ~no_worse.any(dim=1)"), "beats itself"),
         "better in both": ((BETTER, BETTER.replace("|", "&")), "equal in one number"),
+        "equal points beat each other": (
+            (FRONT, "return ~(no_worse & ~torch.eye(len(l0), dtype=torch.bool)).any(dim=1)"),
+            "Equal points beat each other",
+        ),
+        "strict in L0": ((BETTER, "better = l0 < l0[:, None]"), "same L0 and a higher FVU"),
+        "strict in FVU": ((BETTER, "better = fvu < fvu[:, None]"), "same FVU and a higher L0"),
+        "all instead of any": ((FRONT, FRONT.replace("any(dim=1)", "all(0)")), "`any`, not for `all`"),
+        "something else": ((FRONT, "return l0 < l0.mean()"), "is wrong in"),
         "worse in one": (
             (NO_WORSE, "no_worse = torch.ones_like(l0) * torch.ones_like(l0)[:, None] > 0"),
             "is not enough",
@@ -289,6 +364,12 @@ WRONG = {
         ),
         "mean": ((PREDICTED, "return fvu.mean().expand(len(new_k))"), "mean FVU is no prediction"),
         "two dimensions": ((PREDICTED, PREDICTED.replace("[:, 0]", "")), "shape"),
+        "a instead of exp(a)": (
+            (PREDICTED, "a, b, c = fitted[:, 0]\n    return a * new_latents**b * new_k**c"),
+            "multiplied by a",
+        ),
+        "a added": ((PREDICTED, "a, b, c = fitted[:, 0]\n    return a + new_latents**b * new_k**c"), "a is added"),
+        "rows not transposed": ((TERMS, TERMS.replace("dim=1", "dim=0")), "stack the terms with dim=1"),
     },
 }
 

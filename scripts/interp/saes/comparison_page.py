@@ -135,7 +135,8 @@ order for equal seeds; {settings["n_features"]:,} latents; one run at a time, on
 **Judged** is what was saved in half precision and loaded again, on text that nothing was trained on: FVU, L0 and dead
 latents (zero at every token) on one window of {window:,} tokens, cross-entropy on the first
 {settings["spliced_rows"]} rows of {settings["context"]} tokens. Minutes are the processor's, of training; MB is by how
-much training made the process grow. Numbers are means over seeds, the lowest and the highest in brackets:
+much training made the process grow; both belong to the trainer as much as to the architecture, so compare them among
+those that are *trained by* the same one. Numbers are means over seeds, the lowest and the highest in brackets:
 {_left(comparison["rows"])}.
 
 ## On a language model's activations
