@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scripts.interp.base.paths import ROOT, outputs_folder
+from scripts.interp.base.rules import Rule, by_name, check_value, number, read_yaml, several, text, whole
 
 EXAMPLE = ROOT / "experiments" / "sae_architectures" / "config.yaml"  # the file that has a value for every setting
 DEBUG_RESULTS = "sae_comparison_debug"  # folder of the outputs
@@ -62,57 +59,7 @@ class Experiment:
         return range(self.seed, self.seed + self.n_seeds)
 
 
-def text(value: Any) -> str | None:
-    """What is allowed, if `value` is not: some text. The other rules below answer alike."""
-    return None if type(value) is str and value.strip() else "some text"
-
-
-def whole(least: int) -> Callable[[Any], str | None]:
-    """A whole number, not a number as text."""
-    return lambda value: (
-        None if type(value) is int and value >= least else f"a whole number without quotes, at least {least}"
-    )
-
-
-def number(most: float = math.inf, above: bool = True) -> Callable[[Any], str | None]:
-    """A number above 0 (or, where `above` is False, from 0), and `most` at most."""
-    allowed = f"a number without quotes, {'above' if above else 'at least'} 0" + f" and at most {most:g}" * (
-        most < math.inf
-    )
-
-    def rule(value: Any) -> str | None:
-        if type(value) not in (int, float) or not math.isfinite(value):
-            return allowed
-        return None if (value > 0 if above else value >= 0) and value <= most else allowed
-
-    return rule
-
-
-def several(rule: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
-    """A list in which each entry fits a rule, and none stands twice."""
-
-    def of_list(value: Any) -> str | None:
-        if type(value) is not list or not value or any(value.count(each) > 1 for each in value):
-            return "a list, [first, second], of one entry or more, none of them twice"
-        wrong = [allowed for each in value if (allowed := rule(each))]
-        return f"a list with, for each entry, {wrong[0]}" if wrong else None
-
-    return of_list
-
-
-def by_name(rule: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
-    """Names with a value each that fits a rule."""
-
-    def of_mapping(value: Any) -> str | None:
-        if type(value) is not dict or any(type(name) is not str for name in value):
-            return "names with a value each, {name: value}"
-        wrong = [allowed for each in value.values() if (allowed := rule(each))]
-        return f"names with, for each, {wrong[0]}" if wrong else None
-
-    return of_mapping
-
-
-RULES: dict[str, Callable[[Any], str | None]] = {
+RULES: dict[str, Rule] = {
     "model": text, "layer": whole(0), "n_features": whole(2), "tokens": whole(2), "epochs": number(),
     "batch_size": whole(1), "context": whole(2), "architectures": several(text), "l0": several(whole(1)),
     "learning_rates": several(number(1.0)), "sweep_l0": whole(1), "attempts": whole(1),
@@ -142,20 +89,8 @@ def read_experiment(path: Path | None, given: dict[str, Any], debug: bool = Fals
 
 
 def _settings_in(path: Path) -> dict[str, Any]:
-    try:
-        content = Path(path).read_text(encoding="utf-8")
-        tree = yaml.compose(content, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
-        raise ValueError(
-            f"{path} can't be read as YAML ({' '.join(str(error).split())}): give a file like {EXAMPLE}."
-        ) from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds no settings: write lines like those in {EXAMPLE}, name: value.")
-    names = [name.value for name, _ in tree.value]
+    values = read_yaml(path, EXAMPLE)
     for name in values:
-        if names.count(name) > 1:
-            raise ValueError(f"{path} sets {name} twice: leave one of the lines.")
         if name not in RULES:
             raise ValueError(f"{path} sets {name!r}, which is no setting: give some of {', '.join(RULES)}.")
     return values
@@ -163,12 +98,7 @@ def _settings_in(path: Path) -> dict[str, Any]:
 
 def _check(values: dict[str, Any], where: str) -> None:
     for name, rule in RULES.items():
-        if allowed := rule(values[name]):
-            value = values[name]
-            parts = value if type(value) is list else value.values() if type(value) is dict else [value]
-            is_text = "number" in allowed and any(type(each) is str for each in parts)
-            hint = " (YAML reads 1e-3 as text: write 0.001 or 1.0e-3)" if is_text else ""
-            raise ValueError(f"{where}: {name} is {value!r}; give {allowed}{hint}.")
+        check_value(where, name, values[name], rule)
     for name, largest, of in (
         ("batch_size", values["tokens"], "the number of tokens"),
         ("batch_size", values["planted_tokens"], "the number of planted_tokens"),
