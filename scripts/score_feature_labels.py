@@ -1,0 +1,72 @@
+"""Test the labels of the embedded model's SAE on text that they were not written from, and store the scores.
+
+    python -m scripts.score_feature_labels            # some ten minutes on one core: writes data/feature_labels.json
+    python -m scripts.score_feature_labels --check    # writes nothing, and fails where a stored score is another
+
+The labels were written after reading contexts of the validation split. Scores of predicates are of the test split;
+those of blind sortings, done once by a reader who saw the label and shuffled contexts, stay as they are.
+"""
+
+import argparse
+import json
+import sys
+
+from scripts.interp.base.files import write_atomically
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.score_feature_labels", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with the stored scores, and write nothing")
+    options = parser.parse_args(arguments)
+
+    from scripts.interp.selfie.feature_labels import FILE, SPLITS_USED, scores
+
+    sections = json.loads(FILE.read_text(encoding="utf-8"))
+    vectors = [each for each in sections[0]["vectors"] if "predicate" in each]
+    seen = {split: activations_on(split, [each["index"] for each in vectors]) for split in SPLITS_USED}
+    different = 0
+    for number, vector in enumerate(vectors):
+        found = scores(vector["predicate"], *((text, values[..., number].float()) for text, values in seen.values()))
+        if any(vector.get(name) != value for name, value in found.items()):
+            different += 1
+            print(f"latent {vector['index']}: {found}")
+        vector.update(found)
+    if options.check:
+        print(f"{different} of {len(vectors)} scores are other than the stored ones.")
+        return int(different > 0)
+    write_atomically(FILE, text_of(sections))
+    print(f"{different} of {len(vectors)} scores are new.")
+    return 0
+
+
+def activations_on(split: str, latents: list[int]):
+    """The text of a split, and what these latents are on it: half precision [n_rows, pos, n_latents]."""
+    import torch
+
+    from scripts.interp.base.progress import progress_bar
+    from scripts.interp.features.contexts import sae_latents
+    from scripts.interp.models.load import load_model
+    from scripts.interp.saes.load import load_sae
+    from scripts.interp.selfie.feature_labels import CONTEXT, read_text
+    from scripts.interp.text.corpus import load_corpus, packed_tokens
+
+    model = load_model("smollm2-135m")
+    sae = load_sae(model)
+    rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)
+    parts = []
+    with torch.no_grad(), progress_bar(len(rows), split) as bar:
+        for part in rows.split(8):
+            parts.append(sae_latents(model, sae, part)[..., latents].half())
+            bar.update(len(part))
+    return read_text(model.tokenizer, rows), torch.cat(parts)
+
+
+def text_of(sections: list[dict]) -> str:
+    """The file, a vector a line."""
+    lines = [json.dumps(each, ensure_ascii=False) for each in sections[0]["vectors"]]
+    about = json.dumps(sections[0]["metadata"], indent=1, ensure_ascii=False)
+    return f'[{{"metadata": {about},\n"vectors": [\n' + ",\n".join(lines) + "\n]}]\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
