@@ -19,14 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare with the stored scores, and write nothing")
     options = parser.parse_args(arguments)
 
-    from scripts.interp.selfie.feature_labels import FILE, SPLITS_USED, scores
+    from scripts.interp.selfie.feature_labels import FILE, SPLITS_USED, activations_on, scores
 
     sections = json.loads(FILE.read_text(encoding="utf-8"))
     vectors = [each for each in sections[0]["vectors"] if "predicate" in each]
-    seen = {split: activations_on(split, [each["index"] for each in vectors]) for split in SPLITS_USED}
+    seen = [activations_on(split, [each["index"] for each in vectors])[1:] for split in SPLITS_USED]
     different = 0
     for number, vector in enumerate(vectors):
-        found = scores(vector["predicate"], *((text, values[..., number].float()) for text, values in seen.values()))
+        found = scores(vector["predicate"], *((text, values[..., number].float()) for text, values in seen))
         if any(vector.get(name) != value for name, value in found.items()):
             different += 1
             print(f"latent {vector['index']}: {found}")
@@ -37,28 +37,6 @@ def main(arguments: list[str] | None = None) -> int:
     write_atomically(FILE, text_of(sections))
     print(f"{different} of {len(vectors)} scores are new.")
     return 0
-
-
-def activations_on(split: str, latents: list[int]):
-    """The text of a split, and what these latents are on it: half precision [n_rows, pos, n_latents]."""
-    import torch
-
-    from scripts.interp.base.progress import progress_bar
-    from scripts.interp.features.contexts import sae_latents
-    from scripts.interp.models.load import load_model
-    from scripts.interp.saes.load import load_sae
-    from scripts.interp.selfie.feature_labels import CONTEXT, read_text
-    from scripts.interp.text.corpus import load_corpus, packed_tokens
-
-    model = load_model("smollm2-135m")
-    sae = load_sae(model)
-    rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)
-    parts = []
-    with torch.no_grad(), progress_bar(len(rows), split) as bar:
-        for part in rows.split(8):
-            parts.append(sae_latents(model, sae, part)[..., latents].half())
-            bar.update(len(part))
-    return read_text(model.tokenizer, rows), torch.cat(parts)
 
 
 def text_of(sections: list[dict]) -> str:

@@ -9,8 +9,8 @@ With x̂ = x / |x| and s = exp(log_scale), the kinds are (parameters for width d
     scalar_affine_plus_low_rank   s x̂ + x̂ U V' + b         (d + 2 d r + 1)
     full_rank                     W x̂ + b                  (d² + d)
 
-Source: "Self-interpretation of embeddings with trained adapters", arXiv 2602.10352. Names of kinds, parameters and
-files are those of its code (agencyenterprise/selfie-adapters), so that adapters can be exchanged.
+Source: arXiv 2602.10352. Names of kinds, parameters and files are those of its code (agencyenterprise/selfie-adapters),
+so that adapters can be exchanged.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scripts.interp.base.paths import ROOT
+from scripts.interp.base.progress import progress_bar
+from scripts.interp.features.contexts import sae_latents
+from scripts.interp.models.load import load_model
+from scripts.interp.saes.load import load_sae
+from scripts.interp.text.corpus import load_corpus, packed_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -121,3 +127,18 @@ def is_supported(vector: dict[str, Any]) -> bool:
 def read_feature_labels(path: Path = FILE) -> list[dict[str, Any]]:
     """The vectors of the file, each a dict: index, labels, split, predicate and scores."""
     return json.loads(path.read_text(encoding="utf-8"))[0]["vectors"]
+
+
+def activations_on(
+    split: str, latents: Sequence[int]
+) -> tuple[Int[Tensor, "n_rows pos"], Text, Float[Tensor, "n_rows pos n_latents"]]:
+    """The rows of a split of the corpus, their text, and what these latents are there, in half precision."""
+    model = load_model("smollm2-135m")
+    sae = load_sae(model)
+    rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)
+    parts = []
+    with torch.no_grad(), progress_bar(len(rows), split) as bar:
+        for part in rows.split(8):
+            parts.append(sae_latents(model, sae, part)[..., list(latents)].half().cpu())
+            bar.update(len(part))
+    return rows, read_text(model.tokenizer, rows), torch.cat(parts)
