@@ -254,3 +254,12 @@ def test_a_page_says_in_words_what_its_figure_shows(tmp_path):
     assert ">Nothing moves, at &lt;any&gt; layer.</figcaption>" in page
     assert 'aria-label="Map  of  effects"' in page
     assert "<figcaption" not in save_figure(figure, tmp_path / "map.html").read_text(encoding="utf-8")
+
+
+def test_every_curve_of_a_law_has_one_entry_in_the_legend():
+    from scripts.interp.figures.curves import plot_law
+
+    law = {"k 16": ([1, 10], [0.3, 0.1]), "k 24": ([1, 10], [0.25, 0.08])}
+    measured = {"k 16": ([1, 10], [0.31, 0.1]), "k 24": ([], [])}  # of the second there are predictions alone
+    figure = plot_law(measured, law, {"k 24": [(5, 0.15, 0.1, 0.2, 0.16)]})
+    assert [trace.name for trace in figure.data if trace.showlegend is not False and len(trace.x)] == list(law)

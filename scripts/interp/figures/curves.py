@@ -101,7 +101,8 @@ def plot_law(
         legend = dict(legendgroup=name, line_color=colour, marker_color=colour)
         figure.add_scatter(x=list(measured[name][0]), y=list(measured[name][1]), name=name, mode="markers", **legend)
         if name in law:
-            lines = dict(name=f"{name}, law", mode="lines", showlegend=False)
+            has_points = len(measured[name][0]) > 0  # what has none is in the legend by its law
+            lines = dict(name=f"{name}, law" if has_points else name, mode="lines", showlegend=not has_points)
             figure.add_scatter(x=list(law[name][0]), y=list(law[name][1]), **lines, **legend)
         mine = predicted.get(name, ())
         xs, said, found = ([each[place] for each in mine] for place in (0, 1, 4))
