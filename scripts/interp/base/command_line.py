@@ -5,13 +5,18 @@ command line from there.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from simple_parsing import ArgumentParser, DashVariant
+
+from scripts.interp.base.errors import ModelUnavailable
 
 RECIPE_FILE = "recipe.json"
 
@@ -68,3 +73,30 @@ def at_least_one(text: str) -> int:
 def cores() -> int:
     """How many of the machine's cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def report_command(
+    program: str, description: str, quick: str, benchmark: Callable[[], Any], arguments: list[str] | None
+) -> int:
+    """A command that measures and prints: the whole of it, with its exit status.
+
+    quick: help of --quick
+    benchmark: gives a module with `benchmark(threads, quick)` and `report_text(report)`; it is imported only when the
+        arguments are right
+    """
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object, not as tables")
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument(
+        "--threads", type=at_least_one, default=cores(), help="compute with so many threads of the CPU (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    module = benchmark()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the report
+            report = module.benchmark(options.threads, options.quick)
+    except (ModelUnavailable, ValueError, RuntimeError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=1) if options.json else module.report_text(report))
+    return 0

@@ -90,13 +90,14 @@ def compare(
     }
 
 
-def benchmark(rounds: int = ROUNDS, size: int = LABELS, threads: int = 2) -> dict[str, Any]:
+def benchmark(threads: int, quick: bool) -> dict[str, Any]:
     """Everything that is reported, with the embedded model and the labels of its SAE's features."""
     from scripts.interp.models.plain import load_plain_model
     from scripts.interp.selfie.examples import examples_of, feature_data
     from scripts.interp.selfie.losses import new_reading
     from scripts.interp.selfie.prompt import read_prompt
 
+    rounds, size = (1, 8) if quick else (ROUNDS, LABELS)
     torch.set_num_threads(threads)
     plain = load_plain_model("smollm2-135m")
     reading = new_reading(plain, read_prompt(plain.tokenizer))
