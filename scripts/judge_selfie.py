@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts.interp.base.command_line import at_least_one, cores
+from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT, outputs_folder
 
@@ -56,8 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     results = outputs_folder("selfie") / "judged.json"
     rows = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else []
-    if not options.table:
-        judge_all(options, rows, results)
+    try:
+        if not options.table:
+            judge_all(options, rows, results)
+    except (ModelUnavailable, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
     print(text_of(rows))
     return 0
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 
+from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.base.files import write_atomically
 
 
@@ -23,7 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     sections = json.loads(FILE.read_text(encoding="utf-8"))
     vectors = [each for each in sections[0]["vectors"] if "predicate" in each]
-    seen = [activations_on(split, [each["index"] for each in vectors])[1:] for split in SPLITS_USED]
+    try:
+        seen = [activations_on(split, [each["index"] for each in vectors])[1:] for split in SPLITS_USED]
+    except ModelUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
     different = 0
     for number, vector in enumerate(vectors):
         found = scores(vector["predicate"], *((text, values[..., number].float()) for text, values in seen))

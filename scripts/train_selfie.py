@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.interp.base.command_line import at_least_one, cores
+from scripts.interp.base.errors import ModelUnavailable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         if settings["logging"]["use_wandb"] and find_spec("wandb") is None:
             raise ValueError("logging.use_wandb needs the package wandb: `uv pip install wandb`, or set it to false.")
         run(settings, options)
-    except (ValueError, OSError) as error:  # ModelUnavailable and ConnectionError are OSErrors
+    except (ModelUnavailable, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -94,7 +95,12 @@ def run(settings: dict[str, Any], options: argparse.Namespace) -> None:
         trained = train(reading, adapter, examples, settings, folder, sys.stdout.isatty(), processes, watch)
         if processes.rank == 0:
             best = trained.record["best"]
-            print(f"Lowest validation loss {best['val_loss']:.4f} at step {best['step']:,}; adapters are in {folder}.")
+            lowest = (
+                "Nothing was held out"
+                if best["val_loss"] is None
+                else (f"Lowest validation loss {best['val_loss']:.4f} at step {best['step']:,}")
+            )
+            print(f"{lowest}; adapters are in {folder}.")
 
 
 def wandb_log(settings: dict[str, Any]) -> Callable[[list[dict[str, Any]]], None]:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from scripts import train_selfie
+from scripts import judge_selfie, score_feature_labels, train_selfie
 from scripts.interp.base.paths import ROOT
 from scripts.interp.selfie.adapters import load_adapter
 from scripts.interp.selfie.settings import checked, read_settings
@@ -82,6 +82,35 @@ def test_a_run_leaves_adapters_a_record_and_goes_on_where_it_was(config, capsys)
         assert train_selfie.main(["--config", str(config), "--eval-only", "--threads", "1", *adapter]) == 0
         found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["val_loss"] == pytest.approx(saved.best_val_loss, abs=1e-5) and found["n_val"] == 3
+
+
+def test_without_held_out_vectors_the_last_adapter_is_the_best(config, capsys):
+    labels, splits = {0: ["hello"], 1: ["world"]}, {0: "train", 1: "train"}
+    write_training_data(config.parent, "all", torch.randn(2, 32), labels, splits, {"layer": 1})
+    config.write_text(config.read_text().replace("mine_labels", "all_labels"))
+    assert train_selfie.main(["--config", str(config), "--threads", "1"]) == 0
+    assert "Nothing was held out" in capsys.readouterr().out
+    folder = config.parent / "out" / "run"
+    assert json.loads((folder / "record.json").read_text())["best"]["val_loss"] is None
+    best, last = (load_adapter(folder / f"{name}.safetensors")[0] for name in ("best", "final"))
+    assert torch.equal(best.bias, last.bias) and best.bias.any()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda config: train_selfie.main(["--config", str(config)]),
+        lambda config: judge_selfie.main([]),
+        lambda config: score_feature_labels.main(["--check"]),
+    ],
+    ids=["train", "judge", "score"],
+)
+def test_a_model_that_is_not_there_is_one_sentence(config, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LAB_MODELS", str(tmp_path / "none"))
+    monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path / "outputs"))
+    config.write_text(config.read_text().replace(f"name: {tmp_path / 'model'}", "name: smollm2-135m"))
+    assert command(config) == 1
+    assert "run `make model`" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_gradient_checkpointing_gives_the_same_adapter(config):

@@ -71,6 +71,16 @@ def is_prepared() -> bool:
         return False
 
 
+def prepared_model_folder() -> Path:
+    """The folder of the embedded model. Raises ModelUnavailable, which says what to do, where it is not prepared."""
+    if not is_prepared():
+        raise ModelUnavailable(
+            f"The embedded model {NAME} is not in {embedded_model_folder()} yet: run `make model` in "
+            "the project's folder, or `python -m scripts.prepare_embedded_model`."
+        )
+    return embedded_model_folder()
+
+
 def prepare_embedded_model() -> Path:
     """Fetch, check and convert the embedded model unless it is here already; return its folder.
 

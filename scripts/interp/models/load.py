@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from scripts.interp.base.errors import ModelUnavailable, in_short
 from scripts.interp.base.quiet import quiet_libraries
 from scripts.interp.models.boot import FOLDED_WITH, WholeModel, boot, fold
-from scripts.interp.models.embedded import NAME as EMBEDDED, embedded_model_folder, is_prepared
+from scripts.interp.models.embedded import NAME as EMBEDDED, embedded_model_folder, is_prepared, prepared_model_folder
 from scripts.interp.models.folders import check_model_folder
 from scripts.interp.models.hub import ask_hub, hub_lookups, in_hub_cache
 from scripts.interp.models.lora import CONFIG_FILE as ADAPTER_CONFIG, load_adapter, merge_adapter
@@ -67,12 +67,7 @@ def load_model(
     device, dtype = _device(device), _dtype(dtype if dtype is not None else os.environ.get("LAB_DTYPE") or None)
     model = MODELS.get(name) or BY_SOURCE.get(name)
     if model is not None and model.name == EMBEDDED:
-        if not is_prepared():
-            raise ModelUnavailable(
-                f"The embedded model {EMBEDDED} is not in {embedded_model_folder()} yet: run `make model` in "
-                "the project's folder, or `python -m scripts.prepare_embedded_model`."
-            )
-        return boot(str(embedded_model_folder()), EMBEDDED, device, dtype, check)
+        return boot(str(prepared_model_folder()), EMBEDDED, device, dtype, check)
     if model is not None and model.source == TOY_SOURCE:
         return _boot_toy(model.name, device, dtype)
     if model is not None:

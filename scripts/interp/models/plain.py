@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.base.quiet import quiet_libraries
 from scripts.interp.models.boot import WholeModel
-from scripts.interp.models.embedded import NAME as EMBEDDED, embedded_model_folder, is_prepared
+from scripts.interp.models.embedded import NAME as EMBEDDED, prepared_model_folder
 from scripts.interp.models.folders import check_model_folder
 from scripts.interp.models.hub import ask_hub, hub_lookups, in_hub_cache
 from scripts.interp.models.registry import BY_SOURCE, MODELS, TOY_SOURCE
@@ -56,12 +55,7 @@ def _source(name: str) -> str:
     """The folder or the hub repository of a model."""
     known = MODELS.get(name) or BY_SOURCE.get(name)
     if known is not None and known.name == EMBEDDED:
-        if not is_prepared():
-            raise ModelUnavailable(
-                f"The embedded model {EMBEDDED} is not in {embedded_model_folder()} yet: run `make model` in "
-                "the project's folder, or `python -m scripts.prepare_embedded_model`."
-            )
-        return str(embedded_model_folder())
+        return str(prepared_model_folder())
     if known is not None and known.source == TOY_SOURCE:
         raise ValueError(f"{name} is a toy of this project, which transformers can't run: give a language model.")
     folder = Path(name).expanduser()

@@ -242,17 +242,17 @@ def train(
         progress if processes.rank == 0 else None,
     )  # fmt: skip
     chosen = _with_state(adapter, best["state"]) if examples.val else adapter
+    lowest = best["loss"] if math.isfinite(best["loss"]) else None  # None where nothing is held out
     record = {
         "config": settings, "examples": {"train": len(examples.train), "val": len(examples.val)},
-        "n_parameters": adapter.n_parameters(), "best": {"step": best["step"], "val_loss": best["loss"]},
+        "n_parameters": adapter.n_parameters(), "best": {"step": best["step"], "val_loss": lowest},
         "steps": steps, "seconds": outcome.seconds, "curve": outcome.rows, **loop.where_it_ran(),
         "versions": loop.versions("torch", "transformers"),
     }  # fmt: skip
     if is_first:
-        loss = best["loss"] if math.isfinite(best["loss"]) else None
-        save_adapter(folder / "best.safetensors", chosen, Saved(best["step"], loss, settings))
+        save_adapter(folder / "best.safetensors", chosen, Saved(best["step"], lowest, settings))
         if training["save_final_checkpoint"]:
-            save_adapter(folder / "final.safetensors", adapter, Saved(steps, loss, settings))
+            save_adapter(folder / "final.safetensors", adapter, Saved(steps, lowest, settings))
         write_atomically(folder / "record.json", json.dumps(record, indent=1) + "\n")
     return Trained(adapter, chosen, record)
 
