@@ -4,8 +4,8 @@
     python -m scripts.judge_selfie --only identity scalar_affine    # some of it; what has a row is not done again
     python -m scripts.judge_selfie --table                          # only the table of what there is
 
-Adapters are trained by configs/scalar_affine_smollm2_135m.yaml but for their kind, and kept in outputs/selfie; a killed
-training goes on. Rows, each with intervals over held-out features, go to outputs/selfie/judged.json.
+Adapters are trained by configs/scalar_affine_smollm2_135m.yaml but for their kind and the rate of matrices, and kept in
+outputs/selfie; a killed training goes on. Rows, each with intervals over what is held out, go to a file.
 """
 
 import argparse
@@ -17,21 +17,25 @@ from typing import Any, NamedTuple
 from scripts.interp.base.command_line import at_least_one, cores
 from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.base.files import write_atomically
-from scripts.interp.base.paths import ROOT, outputs_folder
+from scripts.interp.base.paths import outputs_folder
 
-CONFIG = ROOT / "configs" / "scalar_affine_smollm2_135m.yaml"
-N_LABELS, RANK = 100, 16  # labels among which a vector's own has to come first; rank of low-rank adapters
+N_LABELS = 100  # among which a feature's own has to come first
+N_WORDS = 50  # the same for words
+RANK, MATRIX_RATE = 16, 0.1  # of low-rank adapters; learning rate of what is neither scale nor bias
+LENS_TOKENS = 5  # of the logit lens that make a description
 
 
 class Condition(NamedTuple):
     """What stands between a vector and the model, and what is done to one of them as a control."""
 
-    kind: str
+    kind: str  # of adapter; "" where the model is not asked
     is_trained: bool = True
     control: str = ""  # "shuffled labels" in training; in judging "bias alone" or "random vectors"
 
 
 CONDITIONS = {
+    "labels by people": Condition("", False),
+    "logit lens": Condition("", False),
     "identity": Condition("identity", False),
     "scale of the configuration": Condition("scale_only", False),
     "scale_only": Condition("scale_only"),
@@ -42,7 +46,21 @@ CONDITIONS = {
     "bias alone": Condition("scalar_affine", control="bias alone"),
     "random vectors": Condition("scalar_affine", control="random vectors"),
     "shuffled labels": Condition("scalar_affine", control="shuffled labels"),
+    "scalar_affine, with words": Condition("scalar_affine", control="with words"),
 }
+
+
+class Case(NamedTuple):
+    """All that judging needs, the same for every condition."""
+
+    reading: Any
+    settings: dict[str, Any]
+    examples: Any  # features, and what is trained on
+    labels: list[tuple[str, ...]]  # of the held-out features, as text
+    known: dict[str, tuple[Any, list]]  # vectors whose meaning is known without an SAE, and their labels' token ids
+    with_words: Any  # examples with words among those that are trained on
+    words: Any
+    contexts: list
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,89 +69,141 @@ def main(arguments: list[str] | None = None) -> int:
         "--only", nargs="+", choices=CONDITIONS, default=list(CONDITIONS), help="some of the conditions"
     )
     parser.add_argument("--table", action="store_true", help="print the rows that there are, and judge nothing")
+    parser.add_argument("--output", type=Path, help="the file of rows (default: outputs/selfie/judged.json)")
     parser.add_argument(
         "--threads", type=at_least_one, default=cores(), help="compute with so many threads of the CPU (%(default)s)"
     )
     options = parser.parse_args(arguments)
-    results = outputs_folder("selfie") / "judged.json"
-    rows = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else []
+    path = options.output or outputs_folder("selfie") / "judged.json"
     try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": []}
         if not options.table:
-            judge_all(options, rows, results)
-    except (ModelUnavailable, OSError) as error:
+            judge_all(options, found, path)
+    except (ModelUnavailable, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(text_of(rows))
+    print(text_of(found["rows"]))
     return 0
 
 
-def judge_all(options: argparse.Namespace, rows: list[dict[str, Any]], results: Path) -> None:
+def judge_all(options: argparse.Namespace, found: dict[str, Any], path: Path) -> None:
     """Add the rows that are missing, one after another."""
     import torch
 
+    torch.set_num_threads(options.threads)
+    done = {row["condition"] for row in found["rows"]}
+    missing = [name for name in options.only if name not in done]
+    if not missing:
+        return
+    case = read_case()
+    found["settings"] = case.settings
+    found["known"] = {name: len(labels) for name, (_, labels) in case.known.items()}
+    found["features"] = [item.vector for item in case.examples.val]
+    for name in missing:
+        print(f"{name} …", flush=True)
+        found["rows"].append({"condition": name} | judged(name, case))
+        found["rows"].sort(key=lambda row: list(CONDITIONS).index(row["condition"]))
+        write_atomically(path, json.dumps(found, indent=1) + "\n")
+
+
+def read_case() -> Case:
+    """The model, the features and their contexts, and vectors that are known without an SAE."""
+    from scripts.interp.models.load import load_model
     from scripts.interp.models.plain import load_plain_model
     from scripts.interp.selfie.examples import examples_of, feature_data
-    from scripts.interp.selfie.judge import new_words
+    from scripts.interp.selfie.judge import different_labels, new_words
+    from scripts.interp.selfie.known_vectors import genre_data, genre_directions, token_data
     from scripts.interp.selfie.losses import new_reading
     from scripts.interp.selfie.prompt import read_prompt
-    from scripts.interp.selfie.settings import read_settings
+    from scripts.interp.selfie.settings import EXAMPLE, read_settings
+    from scripts.interp.selfie.training_data import join
+    from scripts.interp.text.corpus import load_corpus
 
-    torch.set_num_threads(options.threads)
-    settings = read_settings(CONFIG)
+    settings = read_settings(EXAMPLE)
     plain = load_plain_model(settings["model"]["name"])
     template = settings["soft_prompt"]["template"]
     reading = new_reading(plain, read_prompt(plain.tokenizer, template, settings["soft_prompt"]["reserved_token"]))
-    examples = examples_of(feature_data(), plain.tokenizer)
+    features, embeddings = feature_data(), plain.model.get_input_embeddings().weight
+    examples = examples_of(features, plain.tokenizer)
     contexts, text = contexts_of([item.vector for item in examples.val], plain.tokenizer.bos_token_id)
-    words = new_words(reading, template, text)
-    for name in options.only:
-        if name not in {row["condition"] for row in rows}:
-            print(f"{name} …", flush=True)
-            rows.append({"condition": name} | judged(name, reading, examples, settings, words, contexts))
-            write_atomically(results, json.dumps(rows, indent=1) + "\n")
+    documents = load_corpus("train")
+    taken = [label for item in features.items for label in item.labels]
+    words = token_data(plain.tokenizer, embeddings, documents, taken=taken)
+    genres = genre_data(genre_directions(load_model(settings["model"]["name"]), documents))
+    known = {}
+    for name, data in (("words", words), ("genres", genres)):
+        each = examples_of(data, plain.tokenizer)
+        one_each = different_labels([item.labels for item in each.val], N_WORDS)
+        known[name] = each.vectors[[each.val[i].vector for i in one_each]], list(one_each.values())
+    with_words = examples_of(join(features, words), plain.tokenizer)
+    labels = [item.labels for item in features.items if item.split == "val"]
+    return Case(reading, settings, examples, labels, known, with_words, new_words(reading, template, text), contexts)
 
 
-def judged(name: str, reading, examples, settings: dict[str, Any], words, contexts) -> dict[str, Any]:
-    """One row: means and intervals over held-out features, and what was written about each."""
-    import torch
-
+def judged(name: str, case: Case) -> dict[str, Any]:
+    """One row: means and intervals over what is held out, and what was written about each feature."""
     from scripts.interp.base.statistics import bootstrap_interval
     from scripts.interp.selfie.describe import describe
     from scripts.interp.selfie.judge import description_auroc, different_labels, label_log_likelihood, own_label_first
 
     condition = CONDITIONS[name]
-    vectors = examples.vectors[[item.vector for item in examples.val]]
-    if condition.control == "random vectors":
-        vectors = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(0))
-    adapter = adapter_of(condition, reading, examples, settings)
-    with torch.no_grad():
-        soft = adapter(vectors)
-        if condition.control == "bias alone":
-            soft = adapter.bias.expand(len(vectors), -1)
-    labels = [item.labels for item in examples.val]
-    one_each = different_labels(labels, N_LABELS)
-    said = describe(reading, soft)
-    found = {
-        "log_likelihood": label_log_likelihood(reading, soft, labels),
-        "recall_at_1": own_label_first(reading, soft[list(one_each)], list(one_each.values())).float(),
-        "auroc": description_auroc(words, said, contexts),
-    }
+    n_parameters, found = None, {}
+    if condition.kind:
+        adapter = adapter_of(condition, case)
+        n_parameters = adapter.n_parameters()
+        soft = soft_tokens(condition, adapter, case.examples.vectors[[item.vector for item in case.examples.val]])
+        labels = [item.labels for item in case.examples.val]
+        one_each = different_labels(labels, N_LABELS)
+        said = describe(case.reading, soft)
+        found["log_likelihood"] = label_log_likelihood(case.reading, soft, labels)
+        found["recall_at_1"] = own_label_first(case.reading, soft[list(one_each)], list(one_each.values()))
+        for kind, (vectors, their_labels) in case.known.items():
+            soft = soft_tokens(condition, adapter, vectors)
+            found[f"{kind}_recall_at_1"] = own_label_first(case.reading, soft, their_labels)
+    elif name == "logit lens":
+        said = looked_up(case)
+    else:
+        said = [mine[0] for mine in case.labels]
+    scores = description_auroc(case.words, said, case.contexts)
+    found |= {"auroc": scores.own, "auroc_of_others": scores.others, "above_others": scores.own - scores.others}
     numbers = {
         measure: [round(each, 4) for each in (values.mean().item(), *bootstrap_interval(values))]
-        for measure, values in found.items()
+        for measure, values in ((measure, values.float()) for measure, values in found.items())
     }
-    return {"kind": condition.kind, "n_parameters": adapter.n_parameters(), **numbers, "n": len(soft), "said": said}
+    return {"kind": condition.kind, "n_parameters": n_parameters, **numbers, "said": said}
 
 
-def adapter_of(condition: Condition, reading, examples, settings: dict[str, Any]):
+def soft_tokens(condition: Condition, adapter, vectors):
+    """What goes into the prompt in place of these vectors."""
+    import torch
+
+    if condition.control == "random vectors":
+        vectors = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        if condition.control == "bias alone":
+            return adapter.bias.expand(len(vectors), -1)
+        return adapter(vectors)
+
+
+def looked_up(case: Case) -> list[str]:
+    """For each feature the likeliest tokens if the model's last norm and unembedding read its direction."""
+    model = case.reading.plain.model
+    vectors = case.examples.vectors[[item.vector for item in case.examples.val]]
+    logits = vectors * model.base_model.norm.weight.float() @ model.get_output_embeddings().weight.float().T
+    return case.reading.plain.tokenizer.batch_decode(logits.topk(LENS_TOKENS, dim=1).indices)
+
+
+def adapter_of(condition: Condition, case: Case):
     """The adapter of a condition, trained if it has to be."""
     import random
 
     from scripts.interp.selfie.adapters import new_adapter
     from scripts.interp.selfie.training import train
 
-    projection = settings["projection"] | {"type": condition.kind, "low_rank_rank": RANK}
-    settings = settings | {"projection": projection}
+    projection = case.settings["projection"] | {"type": condition.kind, "low_rank_rank": RANK}
+    settings, examples = case.settings | {"projection": projection}, case.examples
+    if condition.kind not in ("scale_only", "scalar_affine"):  # whose parameters have rates of their own
+        settings["training"] = settings["training"] | {"learning_rate": MATRIX_RATE}
     adapter = new_adapter(projection, examples.vectors.shape[1], settings["seed"])
     if not condition.is_trained:
         return adapter
@@ -144,7 +214,11 @@ def adapter_of(condition: Condition, reading, examples, settings: dict[str, Any]
         random.Random(0).shuffle(labels)
         shuffled = [item._replace(labels=mine) for item, mine in zip(examples.train, labels)]
         examples = examples._replace(train=shuffled)
-    return train(reading, adapter, examples, settings, outputs_folder("selfie") / "judged" / name).best
+    elif condition.control == "with words":
+        name = "with words"
+        examples = examples._replace(vectors=case.with_words.vectors, train=case.with_words.train)
+    # the last adapter, not the one with the lowest loss on what it is judged on
+    return train(case.reading, adapter, examples, settings, outputs_folder("selfie") / "judged" / name).adapter
 
 
 def contexts_of(latents: list[int], bos_token_id: int):
@@ -158,15 +232,15 @@ def contexts_of(latents: list[int], bos_token_id: int):
 
 def text_of(rows: list[dict[str, Any]]) -> str:
     """The table to read."""
-    from scripts.interp.base.tables import table
+    from scripts.interp.base.tables import table, with_interval
 
-    def interval(values: list[float]) -> str:
-        return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
-
-    measures = ("log_likelihood", "recall_at_1", "auroc")
+    measures = {
+        "log-likelihood": "log_likelihood", "first of 100": "recall_at_1", "AUROC": "auroc",
+        "above others": "above_others", "words": "words_recall_at_1", "genres": "genres_recall_at_1",
+    }  # fmt: skip
     return table([
         {"condition": row["condition"], "parameters": row["n_parameters"]}
-        | {measure: interval(row[measure]) for measure in measures}
+        | {name: with_interval(*row[measure], ".2f") if measure in row else None for name, measure in measures.items()}
         for row in rows
     ])  # fmt: skip
 

@@ -99,6 +99,10 @@ def test_auroc_of_right_descriptions_is_one_and_of_shuffled_ones_chance():
     assert auroc(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])) == 0.5
     words = Words(Tokenizer(), torch.eye(5), torch.ones(5), frozenset())
     contexts = [Contexts([[1], [1, 3]], [[2], [3]]), Contexts([[2]], [[3], [4]])]
-    assert description_auroc(words, ["cat", "dog"], contexts).tolist() == [1.0, 1.0]
-    assert description_auroc(words, ["dog", "cat"], contexts).tolist() == [0.25, 0.5]
-    assert description_auroc(words, ["", ""], contexts).tolist() == [0.5, 0.5]
+    found = description_auroc(words, ["cat", "dog"], contexts)
+    assert found.own.tolist() == [1.0, 1.0]
+    assert (found.others < 0.6).all()  # each is silent on the other's
+    with pytest.raises(ValueError, match="two features or more"):
+        description_auroc(words, ["cat"], contexts[:1])
+    assert description_auroc(words, ["dog", "cat"], contexts).own.tolist() == [0.25, 0.5]
+    assert description_auroc(words, ["", ""], contexts).own.tolist() == [0.5, 0.5]

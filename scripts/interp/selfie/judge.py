@@ -150,9 +150,25 @@ def auroc(active: Float[Tensor, " n"], silent: Float[Tensor, " m"]) -> float:
     return ((difference > 0).float() + 0.5 * (difference == 0)).mean().item()
 
 
-def description_auroc(words: Words, descriptions: Sequence[str], contexts: Sequence[Contexts]) -> Float[Tensor, " n"]:
-    """For each feature, how well its description tells where it is active: AUROC, [n]."""
-    return torch.tensor([
-        auroc(likeness(words, text, each.active), likeness(words, text, each.silent))
-        for text, each in zip(descriptions, contexts)
+class Scores(NamedTuple):
+    """AUROC over features, [n] each."""
+
+    own: Float[Tensor, " n"]  # of each feature's description
+    others: Float[Tensor, " n"]  # what the other descriptions get on its contexts, in the mean: the control
+
+
+def description_auroc(words: Words, descriptions: Sequence[str], contexts: Sequence[Contexts]) -> Scores:
+    """How well each feature's description tells where it is active, and how well those of other features do.
+
+    Raises ValueError for fewer than two features: there are no others then.
+    """
+    if len(descriptions) < 2:
+        raise ValueError(
+            "There is one description: give those of two features or more, so that others can be compared."
+        )
+    all_pairs = torch.tensor([
+        [auroc(likeness(words, text, each.active), likeness(words, text, each.silent)) for each in contexts]
+        for text in descriptions
     ])  # fmt: skip
+    of_others = all_pairs.masked_fill(torch.eye(len(all_pairs), dtype=torch.bool), torch.nan)
+    return Scores(all_pairs.diagonal().clone(), of_others.nanmean(dim=0))
