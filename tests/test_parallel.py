@@ -1,10 +1,8 @@
 """Training in parts: by several processes, and with gradients that add up; both as one process and one piece do it."""
 
 import json
-import multiprocessing
 import os
 import signal
-import socket
 import sys
 from dataclasses import replace
 
@@ -17,6 +15,7 @@ from scripts.interp.saes.split import SPLITTABLE, How
 from scripts.interp.saes.train import train
 from scripts.interp.training.processes import sum_over, together
 from scripts.train_sae import main
+from tests.fixtures.processes import in_processes
 from tests.test_train_sae import HOOK, SMALL, planted, small  # noqa: F401
 
 # A rate at which latents die, so that TopK's auxiliary loss and the counters of all parts count
@@ -36,34 +35,6 @@ def tiny_activations():
 def close(curve, other):
     """Whether two curves have the same losses, to 1e-5."""
     return [row["loss"] for row in curve] == pytest.approx([row["loss"] for row in other], rel=1e-5)
-
-
-def in_processes(function, count, folder):
-    """Start function(rank) in so many processes, as torchrun does. Returns exit codes and what went to stderr.
-
-    They are forked: nothing is imported again.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def run(rank):
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count))
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        with open(folder / f"errors-{rank}", "w", buffering=1) as sys.stderr:
-            sys.exit(function(rank))
-
-    started = [multiprocessing.get_context("fork").Process(target=run, args=(rank,)) for rank in range(count)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(60)
-    endless = [process for process in started if process.is_alive()]
-    for process in endless:
-        process.kill()
-        process.join()
-    assert not endless, "A process waits without end."
-    return [process.exitcode for process in started], [(folder / f"errors-{i}").read_text() for i in range(count)]
 
 
 @pytest.mark.filterwarnings("ignore:decoder_init_norm must be set to 1")

@@ -1,6 +1,7 @@
 """The command that trains adapters: its configuration, and a whole run of a tiny model."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from scripts.interp.base.paths import ROOT
 from scripts.interp.selfie.adapters import load_adapter
 from scripts.interp.selfie.settings import checked, read_settings
 from scripts.interp.selfie.training_data import write_training_data
+from tests.fixtures.processes import in_processes
 from tests.tiny_models import CONFIGS, tiny_model
 
 
@@ -53,6 +55,7 @@ def test_wrong_settings_are_refused_in_one_sentence(given, says):
 def config(tmp_path):
     """A configuration for a tiny model and twelve labelled vectors; both are in the test's folder."""
     tiny_model(CONFIGS["llama"](), tmp_path / "model")
+    torch.manual_seed(0)
     labels = {i: [f"{'hello' if i % 2 else 'world'} {i}", f"of {i}"] for i in range(12)}
     splits = {i: "val" if i > 8 else "train" for i in labels}
     write_training_data(tmp_path, "mine", torch.randn(12, 32), labels, splits, {"layer": 1})
@@ -82,6 +85,36 @@ def test_a_run_leaves_adapters_a_record_and_goes_on_where_it_was(config, capsys)
         assert train_selfie.main(["--config", str(config), "--eval-only", "--threads", "1", *adapter]) == 0
         found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["val_loss"] == pytest.approx(saved.best_val_loss, abs=1e-5) and found["n_val"] == 3
+
+
+def test_two_processes_train_what_one_trains_and_write_it_once(config, tmp_path, monkeypatch, capfd):
+    """With two vectors in a batch, or one, for which the second process has nothing to do."""
+    config.write_text(
+        config.read_text().replace("batch_size: 6", "batch_size: 4").replace(str(tmp_path / "out"), "out")
+    )
+
+    def part(rank):
+        (tmp_path / f"of-{rank}").mkdir()
+        os.chdir(tmp_path / f"of-{rank}")
+        return train_selfie.main(["--config", str(config), "--threads", "1"])
+
+    monkeypatch.chdir(tmp_path)
+    assert train_selfie.main(["--config", str(config), "--threads", "1"]) == 0
+    capfd.readouterr()
+    assert in_processes(part, 2, tmp_path) == ([0, 0], ["", ""])
+    assert capfd.readouterr().out.count("Lowest validation loss") == 1 and not list((tmp_path / "of-1").iterdir())
+    one, two = tmp_path / "out" / "run", tmp_path / "of-0" / "out" / "run"
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+    curves = [json.loads((folder / "record.json").read_text())["curve"] for folder in (one, two)]
+    assert len(curves[0]) == len(curves[1]) > 3
+    for row, other in zip(*curves):
+        assert row.keys() == other.keys() and row.get("samples") == other.get("samples")
+        assert [v for v in other.values() if isinstance(v, float)] == pytest.approx(
+            [v for v in row.values() if isinstance(v, float)], rel=1e-5
+        )
+    for name in ("best", "final"):
+        (mine, _), (theirs, _) = (load_adapter(folder / f"{name}.safetensors") for folder in (one, two))
+        torch.testing.assert_close(dict(theirs.named_parameters()), dict(mine.named_parameters()), atol=1e-5, rtol=1e-5)
 
 
 def test_without_held_out_vectors_the_last_adapter_is_the_best(config, capsys):
