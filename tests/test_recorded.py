@@ -154,7 +154,7 @@ def test_students_see_one_line_of_it():
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.NOTEBOOK)
 def test_records_are_small(lab):
-    files = (ROOT / "data" / "checks").glob(f"{recording.lab_of(ROOT / lab.NOTEBOOK)}.*")
+    files = recorded.RECORDS.glob(f"{recording.lab_of(ROOT / lab.NOTEBOOK)}.*")
     assert 0 < sum(path.stat().st_size for path in files) <= recording.MAX_BYTES
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from scripts.course.recorded import Record
 
-SOLUTIONS, NOTEBOOKS, RECORDS = "solutions", "notebooks", "data/checks"  # in the repository
+SOLUTIONS, NOTEBOOKS = "solutions", "notebooks"  # in the repository; `RECORDS` of recorded.py is the third folder
 
 
 def student_versions(solutions: Path) -> dict[str, str]:
@@ -75,9 +75,10 @@ def release(root: Path = ROOT) -> list[Path]:
 
     Returns the notebooks' paths. Raises ValueError if a source is malformed.
     """
+    from scripts.course.recorded import RECORDS
     from scripts.course.recording import write_record
 
-    notebooks, folder = root / NOTEBOOKS, root / RECORDS
+    notebooks, folder = root / NOTEBOOKS, root / RECORDS.relative_to(ROOT)
     versions, recorded = student_versions(root / SOLUTIONS), records(root / SOLUTIONS)
     for lab, record in recorded.items():
         write_record(record, folder, lab)
@@ -91,9 +92,10 @@ def release(root: Path = ROOT) -> list[Path]:
 
 def drifted(root: Path = ROOT) -> list[str]:
     """Names of files that are not what `release` would write: edited, missing, or without a source."""
+    from scripts.course.recorded import RECORDS
     from scripts.course.recording import agrees
 
-    notebooks, folder = root / NOTEBOOKS, root / RECORDS
+    notebooks, folder = root / NOTEBOOKS, root / RECORDS.relative_to(ROOT)
     versions, recorded = student_versions(root / SOLUTIONS), records(root / SOLUTIONS)
     present = {path.name: path.read_text(encoding="utf-8") for path in notebooks.glob("*.ipynb")}
     differing = {name for name in versions.keys() | present.keys() if versions.get(name) != present.get(name)}
