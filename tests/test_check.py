@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from scripts.course import release
-from scripts.course.cells import exercises_of, grade_id, grading, read_notebook, setup_of, written_of
+from scripts.course.cells import exercises_of, grade_id, grading, place_of, read_notebook, setup_of, written_of
 from scripts.course.check import main
 from scripts.course.checking import taken_names
 from scripts.course.judging.statements import names_set, names_tested
@@ -60,6 +60,7 @@ def test_a_wrong_answer_affects_its_own_exercise_only_and_an_edited_test_is_name
 def test_the_released_notebook_is_not_written_yet(check, released):
     status, said = check(released)
     assert status == 1 and said.count("  not written yet") == 2
+    assert 'These use answers that are not written yet:\n  The cell under "Why a mean?"\n' in said
 
 
 def test_errors_are_shown_and_an_answer_that_leans_on_the_notebook_is_told_before_grading(check, released):
@@ -70,7 +71,7 @@ def test_errors_are_shown_and_an_answer_that_leans_on_the_notebook_is_told_befor
     assert "Exercise 1: means\n  it passes in the notebook, but not by itself" in said
     assert "'width' is not defined" in said
     assert "Exercise 2: positions\n  SyntaxError" in said
-    assert "Cell 3 stopped with ZeroDivisionError" in said
+    assert 'Code cell 2 under "A tiny lab" stopped with ZeroDivisionError' in said
 
 
 def test_a_killed_kernel_is_named_and_exercises_are_judged_all_the_same(check, released):
@@ -81,7 +82,7 @@ def test_a_killed_kernel_is_named_and_exercises_are_judged_all_the_same(check, r
         if cell.cell_type == "code":
             cell.update(outputs=[old], execution_count=7)
     status, said = check(notebook)
-    assert "Cell 3 ended its Python process: the cells after it did not run." in said
+    assert 'Code cell 2 under "A tiny lab" ended its Python process: the cells after it did not run.' in said
     assert said.count("  passed") == 2 and "old hint" not in said and "stopped" not in said
 
 
@@ -123,9 +124,26 @@ def test_names_that_the_checks_use_and_failing_tries_cost_nothing_and_are_named(
     status, said = check(filled(released, ex1=WRONG1 + "\nno_such_name", ex2=mine, first="answer = 3"))
     assert status == 1 and "Exercise 1: means\n  This is the mean of each column" in said
     assert "Exercise 2: positions\n  passed" in said and "1 of 2 exercises" in said
-    assert "Cell 3 gives `answer` another meaning, and the checks use that name: rename yours." in said
-    assert "Cell 9 gives `expect_close` another meaning" in said and "gives `torch`" not in said
+    renamed = "gives `answer` another meaning, and the checks use that name: rename yours."
+    assert f'Code cell 2 under "A tiny lab" {renamed}' in said and "gives `torch`" not in said
+    assert 'Code cell 1 under "Exercise 2: positions" gives `expect_close` another meaning' in said
     assert "test-ex2-last-true stopped in the notebook with TypeError" in said
+
+
+def test_a_cell_is_found_by_the_heading_above_it():
+    """By headings as they are on the screen: a student's own count, and lines of code that look like one do not."""
+    code, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    cells = [
+        code("1"), text("# A lab\n\n## Set-up"), code("# no heading"), text("more text"), text("## A `name`"),
+        code("2"), code("3"), text("### Mine"), code("4"), text("## The end"),
+    ]  # fmt: skip
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    places = {int(cell.source): place_of(notebook, i) for i, cell in enumerate(cells) if cell.source.isdigit()}
+    assert places == {
+        1: "The cell before the first heading", 2: 'Code cell 1 under "A `name`"', 3: 'Code cell 2 under "A `name`"',
+        4: 'The cell under "Mine"',
+    }  # fmt: skip
+    assert place_of(notebook, 2) == 'The cell under "Set-up"'
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "solutions").glob("*.ipynb")), ids=lambda path: path.stem)
@@ -168,6 +186,7 @@ def test_commands_for_installers_do_nothing_and_are_named(check, released):
         notebook.cells.insert(2, nbformat.v4.new_code_cell(source))
     notebook.cells.insert(2 + len(INSTALLS), nbformat.v4.new_code_cell("assert False, os.environ['PATH']"))
     status, said = check(notebook)
-    asked = dict(re.findall(r"Cell (\d+) asked for `(.*)`, which runs neither here nor in grading", said))
-    assert asked == {str(n): command for n, command in enumerate(INSTALLS.values(), start=3) if command}
-    assert status == 0 and re.findall(r"Cell (\d+) stopped with", said) == [str(3 + len(INSTALLS))], said
+    place = r'Code cell (\d+) under "A tiny lab"'
+    asked = dict(re.findall(rf"{place} asked for `(.*)`, which runs neither here nor in grading", said))
+    assert asked == {str(n): command for n, command in enumerate(INSTALLS.values(), start=2) if command}
+    assert status == 0 and re.findall(f"{place} stopped with", said) == [str(2 + len(INSTALLS))], said

@@ -160,6 +160,20 @@ def heading(cell: NotebookNode) -> str:
     return found[-1] if found else ""
 
 
+def place_of(notebook: NotebookNode, index: int) -> str:
+    """How to find a cell of code, to begin a sentence with: JupyterLab shows headings, and no numbers of cells."""
+    title, code = "", []  # the cells of code since the last heading
+    for number, cell in enumerate(notebook.cells):
+        if found := heading(cell):
+            if number > index:
+                break
+            title, code = found, []
+        if cell.cell_type == "code":
+            code.append(number)
+    at = f'under "{title}"' if title else "before the first heading"
+    return f"The cell {at}" if code == [index] else f"Code cell {code.index(index) + 1} {at}"
+
+
 def clear_outputs(notebook: NotebookNode) -> None:
     """Take out what an earlier run left, so that what stands there after the next one comes from that one."""
     for cell in notebook.cells:

@@ -15,6 +15,7 @@ from scripts.course.cells import (
     is_answer,
     is_graded,
     is_test,
+    place_of,
     read_notebook,
     setup_of,
     student_code,
@@ -54,19 +55,20 @@ def check(path: Path, seconds: float) -> int:
     for line in only_in_the_notebook(notebook, exercises, found):
         print(line)
     for index, command in installs:
-        print(
-            f"Cell {index + 1} asked for `{command}`, which runs neither here nor in grading: use the labs' packages."
-        )
+        where = place_of(notebook, index)
+        print(f"{where} asked for `{command}`, which runs neither here nor in grading: use the labs' packages.")
     for index, incident in incidents.items():
-        print(f"Cell {index + 1} {incident}" + (": the cells after it did not run." if incident == ENDED else "."))
+        after = ": the cells after it did not run." if incident == ENDED else "."
+        print(f"{place_of(notebook, index)} {incident}{after}")
     errors = dict(other_errors(notebook))
-    waiting = [number for number, message in errors.items() if message.startswith("NotImplementedError")]
+    waiting = [index for index, message in errors.items() if message.startswith("NotImplementedError")]
     if waiting:
-        cells = "Cell" if len(waiting) == 1 else "Cells"
-        print(f"{cells} {', '.join(map(str, waiting))}: they use answers that are not written yet.")
-    for number, message in errors.items():
-        if number not in waiting:
-            print(f"Cell {number} stopped with {message}")
+        print("These use answers that are not written yet:")
+    for index in waiting:
+        print(f"  {place_of(notebook, index)}")
+    for index, message in errors.items():
+        if index not in waiting:
+            print(f"{place_of(notebook, index)} stopped with {message}")
     for cell in edited_tests(notebook):
         print(
             f"{grade_id(cell)} was changed. Grading uses the original; to get it back, copy it from a fresh notebook."
@@ -144,8 +146,8 @@ def only_in_the_notebook(
 ) -> list[str]:
     """What keeps the notebook's checks from saying what counts, in sentences."""
     said = [
-        f"Cell {number} gives `{name}` another meaning, and the checks use that name: rename yours."
-        for number, name in taken_names(notebook)
+        f"{place_of(notebook, index)} gives `{name}` another meaning, and the checks use that name: rename yours."
+        for index, name in taken_names(notebook)
     ]
     for exercise in exercises:
         test = next(cell for cell in notebook.cells if grade_id(cell) == f"test-{exercise.id}")
@@ -159,21 +161,21 @@ def only_in_the_notebook(
 
 
 def taken_names(notebook: NotebookNode) -> list[tuple[int, str]]:
-    """Names of the set-up cell that checks use and that a student's cell sets too, with the number of that cell."""
+    """Names of the set-up cell that checks use and that a student's cell sets too, with that cell's index."""
     used = {name for cell in notebook.cells if is_test(cell) for name in names_tested(cell.source)}
     used &= names_set(setup_of(notebook))
     return [
-        (number, name)
-        for number, cell in enumerate(notebook.cells, start=1)
+        (index, name)
+        for index, cell in enumerate(notebook.cells)
         if cell.cell_type == "code" and not is_test(cell) and grade_id(cell) != "setup"
         for name in sorted(used & names_set(clean.plain_python(cell.source), imports=False))
     ]
 
 
 def other_errors(notebook: NotebookNode) -> list[tuple[int, str]]:
-    """Cells outside the exercises that stopped with an error."""
+    """Cells outside the exercises that stopped with an error, by index."""
     return [
-        (index + 1, f"{error_of(cell).ename}: {error_of(cell).evalue[:200]}")
+        (index, f"{error_of(cell).ename}: {error_of(cell).evalue[:200]}")
         for index, cell in enumerate(notebook.cells)
         if error_of(cell) and not is_answer(cell) and not is_test(cell)
     ]
