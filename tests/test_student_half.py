@@ -67,6 +67,7 @@ def lines_in(name: str, content: bytes) -> set[str]:
 def test_no_file_of_the_other_half_is_there(files):
     assert {"notebooks/" + path.name for path in SOLUTIONS} <= files.keys()
     assert {"scripts/course/checks.py", "scripts/doctor.py", "docs/quick-start.md", "LICENSE"} <= files.keys()
+    assert {"docs/selfie.md", "scripts/train_selfie.py", "configs/identity_baseline.yaml"} <= files.keys()
     assert not [
         name for name in files if name.startswith(("solutions", "tests", "findings", "conftest", ".ci", ".git/"))
     ]

@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 
 from scripts.interp.base.paths import ROOT
 
-FOLDERS = ("notebooks/", "checkpoints/", "data/", "outputs/")
+FOLDERS = ("notebooks/", "checkpoints/", "configs/", "data/", "outputs/")
 FILES = ("Makefile", "README.md", "LICENSE", ".gitignore", "pyproject.toml", "requirements.txt", "requirements.lock")
 INSTRUCTORS_ONLY = re.compile(
     r"^ *(?:#|<!--) instructors only\b.*\n(?:.*\n)*? *(?:#|<!--) end of instructors only\b.*(?:\n|\Z)", re.M
