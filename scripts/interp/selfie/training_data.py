@@ -5,9 +5,10 @@
     [{"metadata": {"dataset_name": "…", "filename": "N.pt", "layer": 12, "source": "…", "vector_type": "sae_decoder"},
       "vectors": [{"index": 0, "labels": ["a label", "another"], "split": "train"}, …]}]
 
-`filename`, seen from the folder of the labels, is a tensor [num_vectors, model_dim] that `torch.save` wrote; `index` is
-a row of it. Metadata may hold more. The format is that of https://github.com/agencyenterprise/selfie-adapters, whose
-published labels lack `filename`: reading them takes the vectors as an argument or finds `N.pt` beside `N_labels.json`.
+`filename`, seen from the folder of the labels, is a tensor [num_vectors, model_dim] that `torch.save` wrote, which
+sections may share; `index` is a row of it. Metadata may hold more. The format is that of
+https://github.com/agencyenterprise/selfie-adapters, whose published labels lack `filename`: reading them takes the
+vectors as an argument or finds `N.pt` beside `N_labels.json`.
 
 By hand, from any SAE:
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,19 +77,43 @@ def load_training_data(labels_file: str | Path, vectors: Tensor | str | Path | N
             f"{path} has {len(sections)} sections, and vectors were given for one: write each section's file into its "
             "metadata as filename."
         )
-    rows, items, n_rows = [], [], 0
+    parts: dict[Path | None, TrainingData] = {}  # by the file that their vectors are from
     for number, section in enumerate(sections, 1):
-        where, metadata = f"Section {number} of {path}", section["metadata"]
-        if vectors is None:
-            mine = read_vectors(_vectors_file(path, metadata, where))
-        else:
-            mine = check_vectors(vectors, "The tensor") if isinstance(vectors, Tensor) else read_vectors(vectors)
-        if rows and mine.shape[1] != rows[0].shape[1]:
-            raise ValueError(f"{where} has vectors of {mine.shape[1]} numbers and those before it {rows[0].shape[1]}.")
-        items += _items(section, where, len(mine), n_rows)
-        rows.append(mine)
-        n_rows += len(mine)
-    return TrainingData(torch.cat(rows) if len(rows) > 1 else rows[0], items)
+        where = f"Section {number} of {path}"
+        file = _vectors_file(path, section["metadata"], where) if vectors is None else None
+        if file not in parts:
+            given = vectors if vectors is not None else file
+            mine = check_vectors(given, "The tensor") if isinstance(given, Tensor) else read_vectors(given)
+            parts[file] = TrainingData(mine, [])
+        part = parts[file]
+        first = next(iter(parts.values())).vectors
+        if part.vectors.shape[1] != first.shape[1]:
+            raise ValueError(
+                f"{where} has vectors of {part.vectors.shape[1]} numbers and those before it {first.shape[1]}."
+            )
+        items = _items(section, where, len(part.vectors))
+        twice = {item.index for item in part.items} & {item.index for item in items}
+        if twice:
+            raise ValueError(f"{where} has vector {min(twice)}, as a section before it: put all its labels into one.")
+        part.items.extend(items)
+    return join(*parts.values())
+
+
+def join(*parts: TrainingData) -> TrainingData:
+    """Vectors of several sources one after another, with their labels and splits as they are (see `leaks`).
+
+    Raises ValueError for vectors of different widths.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    widths = [part.vectors.shape[1] for part in parts]
+    if len(set(widths)) > 1:
+        raise ValueError(f"There are vectors of {widths} numbers: those of one width can be put together.")
+    items, first_row = [], 0
+    for part in parts:
+        items += [item._replace(index=first_row + item.index) for item in part.items]
+        first_row += len(part.vectors)
+    return TrainingData(torch.cat([part.vectors for part in parts]), items)
 
 
 def read_vectors(path: str | Path) -> Float[Tensor, "vector d_model"]:
@@ -146,23 +172,34 @@ def write_training_data(
 
     Raises ValueError for what `load_training_data` would refuse. Both files are there, whole, or what was there before.
     """
+    usual = {"dataset_name": name, "source": "by hand", "vector_type": "sae_decoder"}
+    section = usual | dict(metadata)
+    items = [Item(index, tuple(labels[index]), splits.get(index), section) for index in sorted(labels)]
+    return write_joined(folder, name, TrainingData(vectors, items))
+
+
+def write_joined(folder: str | Path, name: str, data: TrainingData) -> TrainingData:
+    """The same for training data, with a section for each metadata; all share `name.pt`."""
     folder = Path(folder).expanduser()
     if not name or Path(name).name != name:
         raise ValueError(f"{name!r} is no name for files: give one without a folder.")
-    vectors = check_vectors(vectors, "The tensor")
-    usual = {"dataset_name": name, "source": "by hand", "vector_type": "sae_decoder"}
-    section = {
-        "metadata": usual | dict(metadata) | {"filename": f"{name}.pt"},
-        "vectors": [
-            {"index": index, "labels": list(labels[index]), "split": splits.get(index)} for index in sorted(labels)
-        ],
-    }
-    path = folder / f"{name}{LABELS_ENDING}"
-    _check_section(section, str(path))
-    items = _items(section, str(path), len(vectors), 0)
+    vectors, path = check_vectors(data.vectors, "The tensor"), folder / f"{name}{LABELS_ENDING}"
+    sections = [
+        {
+            "metadata": metadata | {"filename": f"{name}.pt"},
+            "vectors": [{"index": item.index, "labels": list(item.labels), "split": item.split} for item in items],
+        }
+        for metadata, items in groupby(data.items, key=lambda item: item.section)
+    ]
+    if not sections:
+        raise ValueError(f"{path} would have no labels: give those of one vector or more.")
+    items = []
+    for section in sections:
+        _check_section(section, str(path))
+        items += _items(section, str(path), len(vectors))
     with open_atomically(folder / f"{name}.pt") as tensor_file, open_atomically(path) as labels_file:
         torch.save(vectors, tensor_file)
-        text = json.dumps([section], indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(sections, indent=1, ensure_ascii=False) + "\n"
         labels_file.write(text.encode("utf-8"))
     return TrainingData(vectors, items)
 
@@ -211,8 +248,8 @@ def _vectors_file(path: Path, metadata: Mapping[str, Any], where: str) -> Path:
     return beside
 
 
-def _items(section: dict[str, Any], where: str, n_vectors: int, first_row: int) -> list[Item]:
-    """A section's vectors as items whose indices begin at `first_row`; raises ValueError for one that is wrong."""
+def _items(section: dict[str, Any], where: str, n_vectors: int) -> list[Item]:
+    """A section's vectors as items; raises ValueError for one that is wrong."""
     items, seen = [], set()
     for vector in section["vectors"]:
         if not isinstance(vector, dict) or not {"index", "labels", "split"} <= vector.keys():
@@ -229,5 +266,5 @@ def _items(section: dict[str, Any], where: str, n_vectors: int, first_row: int) 
         if split not in (TRAIN, VAL):
             raise ValueError(f"{where} has the split {split!r:.40} for vector {index}: allowed are 'train' and 'val'.")
         seen.add(index)
-        items.append(Item(first_row + index, tuple(label.strip() for label in labels), split, section["metadata"]))
+        items.append(Item(index, tuple(label.strip() for label in labels), split, section["metadata"]))
     return items
