@@ -16,6 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from scripts.interp.base.command_line import file_name
 from scripts.interp.base.errors import ModelUnavailable
 from scripts.interp.base.paths import outputs_folder
 from scripts.interp.selfie.neuronpedia import BUCKET, fetch_labels
@@ -36,7 +37,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--sae-id", help="which SAE of the release")
     parser.add_argument("--output-dir", type=Path, required=True, help="the folder to write into")
-    parser.add_argument("--output-name", required=True, help="writes OUTPUT_NAME.pt and OUTPUT_NAME_labels.json")
+    parser.add_argument(
+        "--output-name", type=file_name, required=True, help="writes OUTPUT_NAME.pt and OUTPUT_NAME_labels.json"
+    )
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--labels-json", type=Path, help='labels by feature, {"12": "a label"}, or training data')
     labels.add_argument("--labels-jsonl", type=Path, help="lines with index and description, as Neuronpedia's")
@@ -54,8 +57,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--val-fraction {options.val_fraction:g} is not between 0 and 1")
     if options.layer is not None and options.layer < 0:
         parser.error(f"--layer {options.layer} is less than 0")
-    if not options.output_name or Path(options.output_name).name != options.output_name:
-        parser.error(f"--output-name {options.output_name!r} is no name for files: the folder goes into --output-dir")
     return options
 
 

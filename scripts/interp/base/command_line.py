@@ -70,6 +70,13 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
+def file_name(text: str) -> str:
+    """An argument's `type`: a name for files, without a folder."""
+    if not text or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for files: give one without a folder")
+    return text
+
+
 def cores() -> int:
     """How many of the machine's cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
