@@ -52,6 +52,7 @@ from scripts.interp.figures.pages import save_figure
 from scripts.interp.models.costs import n_parameters, published_config, random_model, running_gb, throughput
 from scripts.interp.models.load import load_model, random_weight_copy
 from scripts.interp.models.lora import ROLEPLAY_FOLDER, random_adapter
+from scripts.interp.models.plain import load_plain_model
 from scripts.interp.models.readiness import machine_memory, what_is_missing
 from scripts.interp.models.registry import available_models
 from scripts.interp.models.toys import training_record
@@ -77,6 +78,16 @@ from scripts.interp.saes.monosemanticity import DictionaryRecipe, train_dictiona
 from scripts.interp.saes.quick import quick_sae
 from scripts.interp.saes.stored_activations import store_activations
 from scripts.interp.saes.untrained import untrained_copy
+from scripts.interp.selfie.adapters import Adapter, load_adapter
+from scripts.interp.selfie.describe import describe
+from scripts.interp.selfie.examples import SHIPPED_ADAPTER, examples_of, feature_data
+from scripts.interp.selfie.judge import likeness, new_words, some_contexts
+from scripts.interp.selfie.known_vectors import token_data
+from scripts.interp.selfie.losses import label_losses, new_reading
+from scripts.interp.selfie.prompt import PLACEHOLDER, TEMPLATE, label_ids, read_prompt
+from scripts.interp.selfie.settings import EXAMPLE as ADAPTER_CONFIG, read_settings as read_adapter_settings
+from scripts.interp.selfie.splits import count_leaks
+from scripts.interp.selfie.training import train as train_adapter
 from scripts.interp.text.chat import chat_rows, conversation, written_out
 from scripts.interp.text.corpus import beginnings, library_documentation, load_corpus, packed_tokens
 from scripts.interp.text.ioi import IOI_TEMPLATES, NAMES, TEXTBOOK, WHEN_TEMPLATES, create_ioi_dataset, stranger_prompts

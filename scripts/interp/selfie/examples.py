@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SAE_WEIGHTS = ROOT / "checkpoints" / "saes" / "smollm2-135m-blocks.12.hook_resid_post" / "sae_weights.safetensors"
 
+SHIPPED_ADAPTER = ROOT / "checkpoints" / "smollm2-135m-selfie" / "adapter.safetensors"
+
 
 def read_examples(
     settings: Settings, tokenizer: PreTrainedTokenizerBase, vectors: Path | None, device: torch.device | str
