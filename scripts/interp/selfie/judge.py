@@ -56,7 +56,8 @@ def own_label_first(
     if len({tuple(label) for label in labels}) < len(labels):
         raise ValueError("Two vectors have the same label: give labels of which none is there twice.")
     lengths = torch.tensor([len(label) for label in labels], device=soft.device)
-    said = torch.stack([-label_losses(reading, each[None], [labels]) * lengths for each in soft])  # [vector, label]
+    different, which = soft.unique(dim=0, return_inverse=True)  # a bias alone is one soft token for all vectors
+    said = torch.stack([-label_losses(reading, each[None], [labels]) * lengths for each in different])[which]
     return (said - said.mean(dim=0)).argmax(dim=1) == torch.arange(len(soft), device=soft.device)
 
 

@@ -33,7 +33,7 @@ class Vectors(NamedTuple):
 def vectors_of_release(release: str, sae_id: str, device: str) -> Vectors:
     """The decoder of an SAE by its name in sae-lens, or of a repository on the hub.
 
-    sae-lens divides Llama Scope's rows, which have unit norm, by the factor that its directory has for the SAE
+    sae-lens divides Llama Scope's published rows by the factor that its directory has for the SAE
     (`norm_scaling_factor`), so that the SAE reads the model's activations as they are: `rows_divided_by` says by what.
     An SAE without a factor, or named by its repository, is not divided.
 
