@@ -112,6 +112,7 @@ def test_words_are_whole_common_and_one_token_and_have_their_embedding():
     # not words: parts of something longer, too short, of code; a rare one is left out too
     others = [Document("story", "an under_score can't couldn't well-known cat Paris")] * 9
     others += [Document("code", "const args")] * 9
+    others += [Document("history", "a history of travel")] * 9  # what genres are labelled with
     data = token_data(Tokenizer(), embeddings, text_of_words(*others), n=9)
     assert [item.labels for item in data.items] == [(w, f"the word {w}") for w in sorted(set(WORDS) - {"castle"})]
     for item in data.items:
@@ -123,8 +124,11 @@ def test_words_are_whole_common_and_one_token_and_have_their_embedding():
         token_data(Tokenizer(), embeddings, text_of_words(), n=1)
     draws = [token_data(Tokenizer(), embeddings, text_of_words(), n=5, seed=seed).items for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
-    data = token_data(Tokenizer(), embeddings, text_of_words(), n=7, taken=["River", "the  word stone"])
+    taken = ["River", "the  word stone"]
+    data = token_data(Tokenizer(), embeddings, text_of_words(), n=7, taken=taken)
     assert {"river", "stone"}.isdisjoint(item.labels[0] for item in data.items)
+    with pytest.raises(ValueError, match="have 7 words"):
+        token_data(Tokenizer(), embeddings, text_of_words(), n=8, taken=taken)
 
 
 def test_data_put_together_are_written_and_read_as_they_are(tmp_path):

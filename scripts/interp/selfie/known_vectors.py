@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HOOK_NAME = "blocks.12.hook_resid_post"  # what the shipped SAE reads
 SPLIT = "train"  # of the corpus: on the others a direction can be tried on text that it was not made from
-BATCH_ROWS = 8
+BATCH_ROWS = 16
 
 GENRE_LABELS: dict[str, tuple[str, ...]] = {  # as a reader would put it; the first one names it in few words
     "code": ("program code", "source code with functions and queries"),
@@ -67,8 +67,8 @@ def genre_directions(
     model: TransformerBridge,
     documents: Sequence[Document],
     hook_name: str = HOOK_NAME,
-    n_documents: int = 16,
-    n_tokens: int = 64,
+    n_documents: int = 32,
+    n_tokens: int = 32,
     seed: int = 42,
 ) -> dict[str, Float[Tensor, " d_model"]]:
     """For each genre its mean activation minus the mean over genres, each of which counts the same: [d_model].
@@ -76,7 +76,8 @@ def genre_directions(
     Means are over tokens. BOS and tokens of massive activation are left out (see `at_hooks`).
 
     n_documents, n_tokens: the beginnings of so many documents of a genre, drawn at random, BOS included in n_tokens:
-        many short texts are of more subjects than a few long ones, which take as long
+        many short texts are of more subjects than a few long ones, which take as long, and tell other texts' genres
+        better
 
     Raises ValueError for documents of one genre alone, a genre without a text of n_tokens, and for what
     `hook_activations` refuses.
