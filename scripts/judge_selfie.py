@@ -22,7 +22,7 @@ from scripts.interp.base.paths import outputs_folder
 N_LABELS = 100  # among which a feature's own has to come first
 N_WORDS = 50  # the same for words
 RANK, MATRIX_RATE = 16, 0.1  # of low-rank adapters; learning rate of what is neither scale nor bias
-LENS_TOKENS = 5  # of the logit lens that make a description
+LOOKED_UP = 5  # tokens that make a description without the model
 
 
 class Condition(NamedTuple):
@@ -36,6 +36,7 @@ class Condition(NamedTuple):
 CONDITIONS = {
     "labels by people": Condition("", False),
     "logit lens": Condition("", False),
+    "nearest embeddings": Condition("", False),
     "identity": Condition("identity", False),
     "scale of the configuration": Condition("scale_only", False),
     "scale_only": Condition("scale_only"),
@@ -160,10 +161,10 @@ def judged(name: str, case: Case) -> dict[str, Any]:
         for kind, (vectors, their_labels) in case.known.items():
             soft = soft_tokens(condition, adapter, vectors)
             found[f"{kind}_recall_at_1"] = own_label_first(case.reading, soft, their_labels)
-    elif name == "logit lens":
-        said = looked_up(case)
-    else:
+    elif name == "labels by people":
         said = [mine[0] for mine in case.labels]
+    else:
+        said = looked_up(case, name)
     scores = description_auroc(case.words, said, case.contexts)
     found |= {"auroc": scores.own, "auroc_of_others": scores.others, "above_others": scores.own - scores.others}
     numbers = {
@@ -185,12 +186,20 @@ def soft_tokens(condition: Condition, adapter, vectors):
         return adapter(vectors)
 
 
-def looked_up(case: Case) -> list[str]:
-    """For each feature the likeliest tokens if the model's last norm and unembedding read its direction."""
-    model = case.reading.plain.model
+def looked_up(case: Case, how: str) -> list[str]:
+    """For each feature some tokens, without a run of the model: those that its direction is most like, or that the last
+    norm and the unembedding make likeliest of it (the logit lens).
+    """
+    from torch.nn.functional import normalize
+
+    model, tokenizer = case.reading.plain
     vectors = case.examples.vectors[[item.vector for item in case.examples.val]]
-    logits = vectors * model.base_model.norm.weight.float() @ model.get_output_embeddings().weight.float().T
-    return case.reading.plain.tokenizer.batch_decode(logits.topk(LENS_TOKENS, dim=1).indices)
+    if how == "logit lens":
+        scores = vectors * model.base_model.norm.weight.float() @ model.get_output_embeddings().weight.float().T
+    else:
+        scores = vectors @ normalize(model.get_input_embeddings().weight.float(), dim=1).T
+    best = scores.topk(LOOKED_UP, dim=1).indices.tolist()
+    return [" ".join(tokenizer.decode([token]).strip() for token in mine) for mine in best]
 
 
 def adapter_of(condition: Condition, case: Case):
