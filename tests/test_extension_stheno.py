@@ -1,4 +1,4 @@
-"""Extension 6 with LAB_MODEL=stheno-8b: the same cells, in bfloat16; a tiny Llama in a hub's cache stands in for it."""
+"""Extensions 6 and 8 with LAB_MODEL=stheno-8b: the same cells, in bfloat16; a tiny Llama in a hub's cache stands in."""
 
 import os
 import subprocess
@@ -19,11 +19,12 @@ from scripts.interp.models.load import MODELS
 
 MODELS["stheno-8b"] = MODELS["stheno-8b"]._replace(memory_gb=float(sys.argv[1]))
 names = {"__name__": "__main__"}
-for cell in nbformat.read("solutions/06-stheno-8b-extension.ipynb", 4).cells:
+for cell in nbformat.read(f"solutions/{sys.argv[2]}.ipynb", 4).cells:
     if cell.cell_type == "code" and not cell.id.startswith("test-") and cell.id != "save-run":
         print("##", cell.id, flush=True)
         exec(compile(cell.source, cell.id, "exec"), names)
-print(names["model"].cfg.n_layers, names["model"].cfg.dtype, names["model"].cfg.model_name)
+used = names["model"].original_model if "model" in names else names["plain"].model
+print(used.config.num_hidden_layers, used.dtype)
 """
 
 
@@ -47,7 +48,7 @@ def cache(tmp_path_factory):
     return home
 
 
-def run(cache, memory_gb):
+def run(cache, memory_gb, lab="06-stheno-8b-extension"):
     env = os.environ | {
         "HF_HOME": str(cache),
         "HF_HUB_OFFLINE": "1",
@@ -57,7 +58,7 @@ def run(cache, memory_gb):
     }
     env.pop("HF_HUB_CACHE", None)
     return subprocess.run(
-        [sys.executable, "-c", RUN, str(memory_gb)], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", RUN, str(memory_gb), lab], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
     )
 
 
@@ -66,6 +67,14 @@ def test_every_cell_runs_on_the_other_model(cache):
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-1].startswith("2 torch.bfloat16")
     assert "before" in done.stdout.split("## tuned\n")[1] and "random fine-tune" not in done.stdout
+
+
+def test_vectors_known_without_an_sae_stand_in_for_features(cache):
+    done = run(cache, 1, "08-selfie-adapters")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1].startswith("2 torch.bfloat16")
+    assert "400 vectors with 800 labels" in done.stdout
+    assert "up to 0\n" in done.stdout.split("## ex1-try\n")[1].split("##")[0]
 
 
 def test_without_the_memory_one_line_says_so(cache):
