@@ -52,6 +52,7 @@ SECONDS = {
     "02-activation-patching-ioi": 106,
     "03-induction-head-analysis": 98,
     "07-sae-architectures-and-scaling": 95,
+    "08-selfie-adapters": 90,
     "test_grade": 90,
     "test_answers": 75,
     "test_models": 64,

@@ -30,6 +30,7 @@ SECONDS = {
     "03-induction-head-analysis": 95,
     "07-sae-architectures-and-scaling": 92,
     "06-stheno-8b-extension": 88,
+    "08-selfie-adapters": 90,
     "01-transformerlens-setup": 22,
 }
 

@@ -1,14 +1,17 @@
 """Judging what a model says about vectors: each measure on cases whose answer is known, and its null."""
 
+import json
+
 import pytest
 import torch
 
+from scripts import judge_selfie
 from scripts.interp.models.plain import load_plain_model
 from scripts.interp.selfie import judge
 from scripts.interp.selfie.adapters import Adapter
 from scripts.interp.selfie.judge import Contexts, Words, auroc, description_auroc, likeness, some_contexts
 from scripts.interp.selfie.losses import new_reading, plain_losses
-from scripts.interp.selfie.prompt import Prompt
+from scripts.interp.selfie.prompt import Prompt, read_prompt
 from scripts.interp.selfie.settings import checked
 from scripts.interp.selfie.training import Examples, Item, train
 from tests.tiny_models import CONFIGS, tiny_model
@@ -106,3 +109,47 @@ def test_auroc_of_right_descriptions_is_one_and_of_shuffled_ones_chance():
         description_auroc(words, ["cat"], contexts[:1])
     assert description_auroc(words, ["dog", "cat"], contexts).own.tolist() == [0.25, 0.5]
     assert description_auroc(words, ["", ""], contexts).own.tolist() == [0.5, 0.5]
+
+
+@pytest.fixture
+def case(reading, monkeypatch, tmp_path):
+    """Six features, of which two are held out, and everything else that the command needs, tiny."""
+    monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path))
+    template = 'is "<soft>"? it is "'
+    here = new_reading(reading.plain, read_prompt(reading.plain.tokenizer, template))
+    vectors = torch.randn(9, D, generator=torch.Generator().manual_seed(1))
+    items = [Item(i, (label,)) for i, label in enumerate(LABELS)]
+    features = Examples(vectors[:6], items[:4], items[4:])
+    settings = checked({
+        "training": {"max_steps": 2, "warmup_steps": 0}, "logging": {"log_sample_generations": 0},
+        "projection": {"init_scale": 3.0},
+    }, "test")  # fmt: skip
+    contexts = [Contexts([[40 + i, 41]], [[50, 51]]) for i in range(2)]
+    found = judge_selfie.Case(
+        here, settings, features, [("cat",), ("dog",)], {"words": (vectors[6:], [[60], [61], [62]])},
+        Examples(vectors, [*items[:4], Item(6, ((60,),))], items[4:]),
+        judge.new_words(here, template, torch.randint(1, 200, (4, 30))), contexts,
+    )  # fmt: skip
+    asked = []
+    monkeypatch.setattr(judge_selfie, "read_case", lambda: asked.append(1) or found)
+    return asked
+
+
+def test_the_command_judges_every_condition_once_and_goes_on_where_it_was(case, capsys, tmp_path):
+    path = tmp_path / "rows.json"
+    options = ["--output", str(path), "--threads", "1"]
+    assert judge_selfie.main([*options, "--only", "scalar_affine", "labels by people"]) == 0
+    first = {row["condition"]: row for row in json.loads(path.read_text())["rows"]}
+    assert list(first) == ["labels by people", "scalar_affine"]  # in the table's order
+    assert judge_selfie.main(options) == 0
+    found = json.loads(path.read_text())
+    rows = {row["condition"]: row for row in found["rows"]}
+    assert list(rows) == list(judge_selfie.CONDITIONS)
+    assert first.items() <= rows.items() and found["features"] == [4, 5] and found["known"] == {"words": 3}
+    assert rows["bias alone"]["n_parameters"] == D + 1 and rows["identity"]["n_parameters"] == 0
+    assert rows["labels by people"]["said"] == ["cat", "dog"] and "log_likelihood" not in rows["logit lens"]
+    likelihoods = [row["log_likelihood"][0] for row in rows.values() if "log_likelihood" in row]
+    assert len(set(likelihoods)) == len(likelihoods)  # no two conditions are the same
+    capsys.readouterr()
+    assert judge_selfie.main(options) == judge_selfie.main([*options, "--table"]) == 0 and len(case) == 2
+    assert capsys.readouterr().out == 2 * (judge_selfie.text_of(found["rows"]) + "\n")
