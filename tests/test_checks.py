@@ -214,6 +214,7 @@ def test_what_a_returned_function_changes_is_noticed(amount):
 
 def test_numbers_in_a_list_are_equal_whatever_their_type():
     expect_equal([torch.tensor(3), np.int64(4), 5], [3, 4, 5], "The features")
+    expect_equal([[torch.tensor(3)], [np.int64(4), 5]], [[3], [4, 5]], "The groups of features")
     with pytest.raises(CheckFailed, match="entry 1: expected 4, got 5"):
         expect_equal([torch.tensor([3]), 5], [3, 4], "The features")
     with pytest.raises(CheckFailed, match="not a whole number"):

@@ -107,10 +107,9 @@ def expect_close(
 def expect_equal(got: Any, expected: Any, what: str, mistakes: Mapping[str, Any] | None = None) -> None:
     """Raise `CheckFailed` unless `got` is what is expected: a text, a whole number, a list or dictionary of them.
 
-    A tensor with one entry is a number, in a list too. mistakes: as in `expect_close`
+    A tensor with one entry is a number, in a list and a list of lists too. mistakes: as in `expect_close`
     """
-    got = without_numpy(got)
-    got = [_one_entry_as_number(each) for each in got] if isinstance(got, list) else _one_entry_as_number(got)
+    got = _one_entry_as_number(without_numpy(got))
     for hint, wrong in (mistakes or {}).items():
         expect(same(wrong, expected) or not same(got, wrong), hint)
     if same(got, expected):
@@ -240,6 +239,8 @@ def expect_new_tensors(hint: str, function: Callable, *args: Any) -> None:
 
 
 def _one_entry_as_number(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_one_entry_as_number(each) for each in value]
     return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
 
 
