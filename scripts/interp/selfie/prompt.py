@@ -54,7 +54,8 @@ def insert(
     Gradients flow back to the soft tokens.
     """
     rows = embeddings.expand(len(soft), -1, -1).clone()
-    rows[:, list(places)] = soft[:, None].to(rows.dtype)
+    for place in places:
+        rows[:, place] = soft.to(rows.dtype)
     return rows
 
 
