@@ -121,6 +121,21 @@ WRONG = {
         "nothing replaced": ((INSERTED, "return prompt_embeddings.repeat(len(soft), 1, 1)"), "Nothing is replaced"),
         "copies second": ((INSERTED, INSERTED + ".transpose(0, 1)"), "Copies come first"),
         "squeezed": ((INSERTED, INSERTED + ".squeeze()"), "bare `.squeeze()`"),
+        "at the end": (
+            (
+                INSERTED,
+                "rows = prompt_embeddings[~is_placeholder].expand(len(soft), -1, -1)\n"
+                "    return torch.cat([rows, soft[:, None].expand(-1, int(is_placeholder.sum()), -1)], dim=1)",
+            ),
+            "stand at the end",
+        ),
+        "indexed in the first dimension": (
+            (
+                INSERTED,
+                "rows = prompt_embeddings.repeat(len(soft), 1, 1)\n    rows[is_placeholder] = soft\n    return rows",
+            ),
+            "and positions take the soft tokens one after another",
+        ),
         "one copy": ((INSERTED, INSERTED + "[0]"), "one copy here for all"),
         "placeholders along copies": (
             (INSERTED, where("is_placeholder[:, None, None]")),
@@ -167,6 +182,9 @@ WRONG = {
             (DIRECTION, "direction = x / x.square().mean(dim=-1, keepdim=True).sqrt()"),
             "root of the mean square",
         ),
+        "layer norm": ((DIRECTION, "direction = torch.nn.functional.layer_norm(x, x.shape[-1:])"), "no layer norm"),
+        "columns": ((ADAPTED, "return log_scale.exp() * direction + U @ V.T @ direction + bias"), "left of x̂"),
+        "base 10": ((ADAPTED, ADAPTED.replace("log_scale.exp()", "10**log_scale")), "not 10 to its power"),
         "clamped": ((DIRECTION, DIRECTION + ".clamp(min=1)"), "shorter than 1"),
         "log scale": ((ADAPTED, ADAPTED.replace("log_scale.exp()", "log_scale")), "not log_scale itself"),
         "no scale": ((ADAPTED, ADAPTED.replace("log_scale.exp() * ", "")), "s is missing"),
@@ -239,6 +257,23 @@ WRONG = {
                 "    said[:, 1:] = logits[:, :-2].log_softmax(dim=-1).gather(-1, ids[:, 2:, None]).squeeze(-1)",
             ),
             "not about the one after it",
+        ),
+        "not shifted, with padding": (
+            "def label_loss(logits, ids, n_prompt, n_label):\n"
+            "    said = logits[:, n_prompt:].log_softmax(dim=-1).gather(-1, ids[:, n_prompt:, None])\n"
+            "    return -said[..., 0].mean(dim=1)\n",
+            "own position, and padding",
+        ),
+        "not shifted, everything": (
+            "def label_loss(logits, ids, n_prompt, n_label):\n"
+            "    return -logits.log_softmax(dim=-1).gather(-1, ids[..., None])[..., 0].mean(dim=1)\n",
+            "own position, and prompt and padding",
+        ),
+        "flattened": (
+            "def label_loss(logits, ids, n_prompt, n_label):\n"
+            "    said, target = logits[:, n_prompt - 1 : -1].flatten(0, 1), ids[:, n_prompt:].flatten()\n"
+            "    return torch.nn.functional.cross_entropy(said, target)\n",
+            "one number for all labels, padding among them",
         ),
         "mask of positions": ((PLACE, PLACE.replace("1, ids.shape[1]", "ids.shape[1] - 1")), "one token too late"),
         "mask too early": ((PLACE, PLACE.replace("1, ids.shape[1]", "2, ids.shape[1] + 1")), "one token too early"),
@@ -451,6 +486,14 @@ WRONG = {
         "control with itself": ((SCORES, "return own, auroc.mean(dim=0)"), "own description in it"),
         "control of the row": ((SCORES, SCORES.replace("dim=0", "dim=1")), "a mean over other vectors"),
         "mean of the row": ((SCORES, "return own, auroc.mean(dim=1)"), "a mean over all vectors"),
+        "cut wrongly": (
+            (SCORES, "return own, auroc[~torch.eye(len(own)).bool()].view(-1, len(own)).mean(dim=0)"),
+            "rows that do not belong together",
+        ),
+        "means": (
+            (SCORES, "return active.mean(dim=-1).diagonal(), silent.mean(dim=-1).diagonal()"),
+            "means of the active contexts",
+        ),
         "divided by n": ((SCORES, SCORES.replace("(len(auroc) - 1)", "len(auroc)")), "there are n - 1"),
         "sum": ((SCORES, SCORES.removesuffix(" / (len(auroc) - 1)")), "The control is a sum"),
         "exchanged": (
