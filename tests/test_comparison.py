@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from scripts import run_comparison as command
 from scripts.interp.base.files import alone_in, write_atomically
 from scripts.interp.base.paths import ROOT, outputs_folder
 from scripts.interp.figures.frontiers import plot_frontiers
-from scripts.interp.runs.at_hooks import hook_activations, norm_limit, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, norm_limit, special_positions
 from scripts.interp.saes import compare as comparing, ground_truth, measured_runs
 from scripts.interp.saes.claims import CONFIRMED, NOT_COMPARABLE, REFUTED, lowest_fvu_at, verdicts
 from scripts.interp.saes.compare import Bench, Results, compare, fvu_at, key_of, next_sparsity, takes_k
@@ -324,7 +323,7 @@ def test_measures_are_those_of_evaluate_sae(trained_toy):
     rows = packed_tokens(load_corpus("validation"), trained_toy.tokenizer, 32)[:7]
     rows[1, 9] = rows[2, 20] = trained_toy.tokenizer.bos_token_id  # special, so neither read nor predicted
     x = hook_activations(trained_toy, rows, [hook])[hook]
-    limit = norm_limit(x, torch.isin(rows, special_tokens(trained_toy)))
+    limit = norm_limit(x, special_positions(trained_toy, rows))
     sae = random_sae(trained_toy.cfg.d_model, 40)
     wanted = evaluate_sae(trained_toy, sae, hook, rows, limit, 5)
     row = measured_runs.judge_on(trained_toy, hook, measured_runs.read_held_out(trained_toy, hook, rows, limit, 5), sae)

@@ -26,6 +26,8 @@ from scripts.interp.runs.losses import next_token_losses
 from scripts.interp.runs.residual import get_residual_stream_norms
 from scripts.interp.runs.steering import add_direction, generate
 from scripts.interp.text.ioi import create_ioi_dataset
+from tests.helper_calls import CALLS
+from tests.scene import new_scene, numbers_in
 
 HOOK = "blocks.1.hook_resid_post"
 HALVES = [("llama", "bfloat16"), ("llama", "float16"), *((n, "bfloat16") for n in ("gemma2", "granite", "neox"))]
@@ -104,6 +106,17 @@ def test_tiny_models(tiny, tiny_pairs, tmp_path, name, dtype):
     compare(half, full, {"bfloat16": 0.12, "float16": 0.02}[dtype])
     for exact in ("logit differences", "losses", "direct", "difference of means", "scores"):
         assert half[exact].dtype == torch.float32
+
+
+@pytest.fixture(scope="module")
+def scene(tiny_folder, tiny_pairs):
+    return new_scene(tiny_folder("llama"), tiny_pairs, "bfloat16")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_helper_runs(scene, tmp_path, name):
+    with torch.no_grad():
+        assert all(value.isfinite().all() for value in numbers_in(CALLS[name](scene._replace(folder=tmp_path))))
 
 
 def test_the_embedded_model(model, tmp_path):

@@ -5,7 +5,7 @@ import torch
 
 from scripts.interp.circuits.patching import patch_heads
 from scripts.interp.circuits.path_patching import path_patch
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs, pair_differences, prompt_pairs, swap
+from scripts.interp.circuits.prompt_pairs import PromptPairs, pair_differences, prompt_pairs, ready_pairs, swap
 from scripts.interp.circuits.sweeps import first_difference
 from scripts.interp.text.ioi import WHEN_TEMPLATES, create_ioi_dataset
 
@@ -96,7 +96,7 @@ def test_tokens_that_are_refused(patching_toys, toy_pairs, change, message):
     """By the check itself and by every function that patches."""
     toy, pairs = patching_toys["standard"], toy_pairs["late"]._replace(**change)
     for check in (
-        check_pairs,
+        ready_pairs,
         lambda *args: patch_heads(*args, normalise=False),
         lambda *args: path_patch(*args, [(1, 0)], "q"),
     ):
@@ -109,5 +109,5 @@ def test_one_identical_pair_among_others(patching_toys, toy_pairs):
     corrupted = pairs.corrupted.clone()
     corrupted[[0, 2]] = pairs.clean[[0, 2]]
     with pytest.raises(ValueError, match=r"In pairs \[0, 2\] .* identical"):
-        check_pairs(patching_toys["standard"], pairs._replace(corrupted=corrupted))
-    check_pairs(patching_toys["standard"], pairs)
+        ready_pairs(patching_toys["standard"], pairs._replace(corrupted=corrupted))
+    ready_pairs(patching_toys["standard"], pairs)

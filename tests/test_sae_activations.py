@@ -9,7 +9,14 @@ import torch
 from scripts.interp.base import files
 from scripts.interp.base.files import alone_in
 from scripts.interp.models.load import load_model
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
+from scripts.interp.runs.at_hooks import (
+    hook_activations,
+    kept_positions,
+    layer_of,
+    norm_limit,
+    special_positions,
+    special_tokens,
+)
 from scripts.interp.saes import stored_activations as sae_activations
 from scripts.interp.saes.stored_activations import shuffled_batches, store_activations
 from scripts.interp.text.corpus import load_corpus, packed_tokens
@@ -34,7 +41,7 @@ def test_special_tokens_and_massive_ones_are_left_out():
 
 def test_what_is_stored_is_what_the_model_computes(trained_toy, rows, tmp_path):
     stored = store_activations(trained_toy, HOOKS, rows, tmp_path / "a")
-    special = torch.isin(rows, special_tokens(trained_toy))
+    special = special_positions(trained_toy, rows)
     assert special[:, 0].all() and special_tokens(trained_toy).tolist() == [0]
     for name in HOOKS:
         _, cache = trained_toy.run_with_cache(rows)
@@ -50,7 +57,7 @@ def test_what_is_stored_is_what_the_model_computes(trained_toy, rows, tmp_path):
 def test_only_wanted_positions_are_stored(trained_toy, rows, tmp_path):
     (name,), wanted = HOOKS[1:], torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)) < 0.4
     mine = store_activations(trained_toy, [name], rows, tmp_path / "wanted", wanted=wanted)[name]
-    special = torch.isin(rows, special_tokens(trained_toy)) | ~wanted
+    special = special_positions(trained_toy, rows) | ~wanted
     x = hook_activations(trained_toy, rows, [name])[name]
     kept = kept_positions(x, special, mine.norm_limit)
     assert torch.allclose(torch.from_numpy(np.array(mine.values)).float(), x[kept], atol=2e-2, rtol=1e-3)

@@ -5,7 +5,7 @@ import torch
 from sae_lens import SAE, StandardSAEConfig
 from sae_lens.registry import get_sae_class
 
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_positions
 from scripts.interp.runs.hooks import run_with_hooks
 from scripts.interp.saes.evaluate import evaluate_sae, fvu_and_l0, splice
 from scripts.interp.saes.in_sae_lens import attached, sae_lens_losses
@@ -22,7 +22,7 @@ def rows(trained_toy):
 @pytest.fixture(scope="module")
 def activations(trained_toy, rows):
     x = hook_activations(trained_toy, rows, [HOOK])[HOOK]
-    is_special = torch.isin(rows, special_tokens(trained_toy))
+    is_special = special_positions(trained_toy, rows)
     limit = norm_limit(x, is_special)
     return x, kept_positions(x, is_special, limit), limit
 
@@ -140,7 +140,7 @@ def random_sae() -> SAE:
 def test_sae_lens_counts_in_its_own_way(trained_toy, rows):
     sae, tokens = random_sae(), rows[:4].clone()
     tokens[0, 20] = tokens[2, 40] = 0  # a BOS inside a row, which the two ways of counting treat differently
-    x, is_special = hook_activations(trained_toy, tokens, [HOOK])[HOOK], torch.isin(tokens, special_tokens(trained_toy))
+    x, is_special = hook_activations(trained_toy, tokens, [HOOK])[HOOK], special_positions(trained_toy, tokens)
 
     def loss(values, where):
         logits = (

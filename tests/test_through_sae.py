@@ -10,7 +10,7 @@ from sae_lens.registry import SAE_CLASS_REGISTRY, get_sae_class, get_sae_trainin
 
 from scripts.interp.features.contexts import sae_latents, top_contexts
 from scripts.interp.models.load import load_model
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_positions
 from scripts.interp.runs.hooks import run_with_hooks
 from scripts.interp.runs.steering import clamp_feature
 from scripts.interp.runs.through_sae import check_by_trying, check_sae, encode, through_sae
@@ -111,7 +111,7 @@ def test_saes_of_heads(trained_toy, rows):
     """hook_z with sae-lens' reshaping and without, and one head of four: as an SAE of the flat activation."""
     z = hook_activations(trained_toy, rows, [Z])[Z]
     assert z.shape == (2, 6, 256)
-    kept, clean = kept_positions(z, torch.isin(rows, special_tokens(trained_toy)), 1e9), trained_toy(rows)
+    kept, clean = kept_positions(z, special_positions(trained_toy, rows), 1e9), trained_toy(rows)
     for d_in, head, reshape in ((256, None, "hook_z"), (256, None, "none"), (64, 2, "none")):
         sae = random_sae("standard", d_in, 20, Z, reshape_activations=reshape)
         sae.W_enc /= 8

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from scripts.interp.base.precision import at_least_float32
+
 
 def bootstrap_weights(n: int, n_resamples: int = 2000, seed: int = 0) -> Float[Tensor, "n_resamples n"]:
     """How much each of n prompts counts when n are drawn with replacement: [n_resamples, n], rows sum to 1."""
@@ -117,8 +119,9 @@ def shuffled_distances(
     first: Float[Tensor, "n_first d"], second: Float[Tensor, "n_second d"], n_shuffles: int, seed: int = 0
 ) -> tuple[float, Float[Tensor, " n_shuffles"]]:
     """How far the means of two groups of vectors lie apart, and how far when their members are shuffled."""
-    members = torch.cat([first, second])
+    members = at_least_float32(torch.cat([first, second]).cpu())
     side = torch.cat([torch.full((len(first),), 1 / len(first)), torch.full((len(second),), -1 / len(second))])
     generator = torch.Generator().manual_seed(seed)
     sides = torch.stack([side[torch.randperm(len(side), generator=generator)] for _ in range(n_shuffles)])
+    side, sides = side.to(members.dtype), sides.to(members.dtype)
     return (side @ members).norm().item(), (sides @ members).norm(dim=1)

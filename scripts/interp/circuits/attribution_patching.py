@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
+from scripts.interp.circuits.prompt_pairs import PromptPairs, ready_pairs
 from scripts.interp.runs.hooks import cached_hook_dict
 from scripts.interp.runs.logits import compute_logit_diff
 
@@ -28,12 +28,12 @@ def attribute_heads(model: TransformerBridge, pairs: PromptPairs) -> Float[Tenso
     `patch_heads(model, pairs, normalise=False).effect`. It is good where a patch changes little and can be far off
     elsewhere, so compare the two, by `rank_correlation` say.
 
-    Raises ValueError for prompts that `check_pairs` refuses and for attention-only models, which TransformerLens'
+    Raises ValueError for prompts that `ready_pairs` refuses and for attention-only models, which TransformerLens'
     tool can't take.
     """
     from transformer_lens.tools.analysis import attribution_patching
 
-    check_pairs(model, pairs)
+    pairs = ready_pairs(model, pairs)
     if model.cfg.attn_only:
         raise ValueError(
             f"{model.cfg.model_name} has no MLPs, and TransformerLens' attribution patching needs them: "

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scripts.interp.base.precision import at_least_float32
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
+from scripts.interp.circuits.prompt_pairs import PromptPairs, ready_pairs
 from scripts.interp.runs.read_out import follow_up, logits_follow, relative_difference, rounding
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def head_direct_effects(
     output is left out of the last residual stream. means: as in `ablate_heads`; with them, what the difference from its
     mean adds, and otherwise what all of it adds. In float32 for models in half precision.
 
-    Raises ValueError for prompts that `check_pairs` refuses, and for a model whose residual stream is not the sum of
+    Raises ValueError for prompts that `ready_pairs` refuses, and for a model whose residual stream is not the sum of
     what its layers write or whose logits come about in a way that we don't know (compared once a model).
     """
-    check_pairs(model, pairs)
+    pairs = ready_pairs(model, pairs)
     way, layers = _way(model, pairs.clean[:1]), range(model.cfg.n_layers)
     end = f"blocks.{layers[-1]}.hook_resid_post"
     scales = [f"blocks.{layer}.{norm}.hook_scale" for layer, norm in enumerate(way.norms)]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.base.statistics import bootstrap_weights
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs
+from scripts.interp.circuits.prompt_pairs import PromptPairs, ready_pairs
 from scripts.interp.circuits.sweeps import (
     HEAD_KINDS,
     STREAM_KINDS,
@@ -103,7 +103,7 @@ def patch_stream(
         architecture has no exact route (see `attention_routes.py`) are run like this anyway, and say so once
     progress: whether to show a progress bar; default: in a terminal or a notebook
 
-    Raises ValueError for prompts that `check_pairs` refuses, an unknown kind or direction, "mlp_out" of a model
+    Raises ValueError for prompts that `ready_pairs` refuses, an unknown kind or direction, "mlp_out" of a model
     without MLPs, a metric that returns more than a number, and, with `normalise`, if the clean prompts do no better
     than the corrupted ones.
     """
@@ -187,7 +187,7 @@ def _effect(patched: Tensor, clean: Tensor, corrupted: Tensor, direction: str, n
 
 def _swept(sweep: Sweep, normalise: bool, plain: bool, progress: bool | None) -> PatchingResult:
     check_direction(sweep.direction)
-    check_pairs(sweep.model, sweep.pairs)
+    sweep = sweep._replace(pairs=ready_pairs(sweep.model, sweep.pairs))
     attention = None if plain else exact_route(sweep.model, sweep.pairs.clean)
     bar = progress_bar(len(sweep.cells), f"patching {sweep.kind}", progress)
     with torch.no_grad(), cached_hook_dict(sweep.model), bar:

@@ -23,7 +23,7 @@ from scripts.interp.base.progress import progress_bar
 from scripts.interp.circuits import exact
 from scripts.interp.circuits.attention_routes import Attention
 from scripts.interp.circuits.patching import PatchingResult, result
-from scripts.interp.circuits.prompt_pairs import PromptPairs, check_pairs, pair_differences
+from scripts.interp.circuits.prompt_pairs import PromptPairs, pair_differences, ready_pairs
 from scripts.interp.circuits.sweeps import (
     Direction,
     Measured,
@@ -93,7 +93,7 @@ def path_patch(
     """
     check_choice("through", through, ("q", "k", "v"))
     check_direction(direction)
-    check_pairs(model, pairs)
+    pairs = ready_pairs(model, pairs)
     receivers = _check_receivers(model, receivers, through)
     last_layer = max(receivers)[0]
     senders = [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]

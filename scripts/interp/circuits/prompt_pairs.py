@@ -28,7 +28,7 @@ class PromptPairs(NamedTuple):
 def prompt_pairs(model: TransformerBridge, samples: Sequence[Mapping[str, str]]) -> PromptPairs:
     """Turn samples as `create_ioi_dataset` gives them ("clean", "corrupted", "answer", "wrong_answer") to tokens.
 
-    Raises ValueError for samples that `check_pairs` refuses, prompts of different lengths (create the dataset
+    Raises ValueError for samples that `ready_pairs` refuses, prompts of different lengths (create the dataset
     with `tokenizer=model.tokenizer`) and answers that are not one token.
     """
     if not samples:
@@ -39,9 +39,7 @@ def prompt_pairs(model: TransformerBridge, samples: Sequence[Mapping[str, str]])
         torch.tensor([_answer(model, sample[kind]) for sample in samples], device=tokens.device)
         for kind in ("answer", "wrong_answer")
     )
-    pairs = PromptPairs(tokens[: len(samples)], tokens[len(samples) :], answers, wrong)
-    check_pairs(model, pairs)
-    return pairs
+    return ready_pairs(model, PromptPairs(tokens[: len(samples)], tokens[len(samples) :], answers, wrong))
 
 
 def pair_differences(
@@ -56,8 +54,11 @@ def pair_differences(
     return compute_logit_diff(logits, pairs.answers, pairs.wrong_answers, per_prompt=True)
 
 
-def check_pairs(model: TransformerBridge, pairs: PromptPairs) -> None:
-    """Raise ValueError unless the tokens fit together: equal lengths, a difference in every pair, two answers."""
+def ready_pairs(model: TransformerBridge, pairs: PromptPairs) -> PromptPairs:
+    """The pairs on the model's device.
+
+    Raises ValueError unless the tokens fit together: equal lengths, a difference in every pair, two answers.
+    """
     clean, corrupted = prompt_tokens(model, pairs.clean), prompt_tokens(model, pairs.corrupted)
     if clean.shape != corrupted.shape:
         raise ValueError(
@@ -82,6 +83,7 @@ def check_pairs(model: TransformerBridge, pairs: PromptPairs) -> None:
     equal = (pairs.answers == pairs.wrong_answers).nonzero().flatten().tolist()
     if equal:
         raise ValueError(f"In pairs {equal} the answer is the wrong answer too: their difference is always 0.")
+    return PromptPairs(clean, corrupted, pairs.answers.to(clean.device), pairs.wrong_answers.to(clean.device))
 
 
 def swap(pairs: PromptPairs) -> PromptPairs:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.progress import progress_bar
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_positions
 from scripts.interp.runs.through_sae import check_sae, encode, part_for
 
 if TYPE_CHECKING:  # importing sae-lens takes seconds, which only those who load an SAE should spend
@@ -44,10 +44,9 @@ def sae_latents(
     Raises ValueError for what is no SAE (see `check_sae`) and for one that takes another width.
     """
     check_sae(sae)
-    tokens = tokens.to(model.cfg.device)
     name, limit = sae.cfg.metadata.hook_name, sae.cfg.metadata.norm_limit
     x = part_for(sae, hook_activations(model, tokens, [name])[name], name)
-    kept = kept_positions(x, torch.isin(tokens, special_tokens(model)), float("inf") if limit is None else limit)
+    kept = kept_positions(x, special_positions(model, tokens), float("inf") if limit is None else limit)
     with torch.no_grad():
         return encode(sae, x).masked_fill(~kept[..., None], 0.0)
 

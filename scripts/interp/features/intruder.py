@@ -66,6 +66,7 @@ def context_vectors(
     rarity: the weight of every token, [d_vocab], see `token_rarity`
     """
     places = [slice(BEFORE), slice(BEFORE - 1, BEFORE)] + [slice(BEFORE, BEFORE + 1)] * with_token
+    rarity = rarity.to(tokens.device)
     vectors = torch.zeros(*tokens.shape[:-1], len(places), len(rarity), dtype=rarity.dtype, device=tokens.device)
     for part, place in enumerate(places):
         ids = tokens[..., place]

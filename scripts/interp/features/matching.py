@@ -79,8 +79,9 @@ def feature_f1(
     """F1 of one or several predicates with every feature; 0 where nothing is active and nothing named.
 
     active: bool [n, n_features]; named: bool [n] or [n_descriptions, n]
-    Returns [n_features] or [n_descriptions, n_features].
+    Returns [n_features] or [n_descriptions, n_features], on the device of `active`.
     """
+    named = named.to(active.device)
     some = torch.atleast_2d(named).any(dim=0)  # the other tokens add nothing, and are most of them
     both = named[..., some].float() @ active[some].float()
     return 2 * both / (how_often(active) + named.sum(dim=-1, keepdim=True)).clamp(min=1)
@@ -99,7 +100,7 @@ def nearest_directions(
     directions: Float[Tensor, "n d"], others: Float[Tensor, "n_others d"]
 ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
     """For each direction the largest cosine with one of the others, [n], and which of them that is, [n]."""
-    cosines = normalize(directions, dim=1) @ normalize(others, dim=1).T
+    cosines = normalize(directions, dim=1) @ normalize(others.to(directions.device), dim=1).T
     largest = cosines.max(dim=1)
     return largest.values, largest.indices
 
@@ -110,5 +111,5 @@ def token_list(ids: Int[Tensor, " n"], active: Bool[Tensor, " n"]) -> Int[Tensor
     ids: token ids, [n]; active: bool [n]. Returns ids, [n_listed].
     """
     tokens, place = ids.unique(return_inverse=True)
-    n_active = torch.zeros(len(tokens), device=ids.device).index_add(0, place, active.float())
+    n_active = torch.zeros(len(tokens), device=ids.device).index_add(0, place, active.to(ids.device).float())
     return tokens[n_active / place.bincount(minlength=len(tokens)) > 0.5]

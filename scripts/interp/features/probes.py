@@ -23,7 +23,7 @@ def difference_of_means(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -
 
     x: [n, d_in]; named: bool [n]. Raises ValueError where the concept is present everywhere or nowhere.
     """
-    _check(named)
+    named = _checked(named, x)
     x = at_least_float32(x)
     return x[named].mean(dim=0) - x[~named].mean(dim=0)
 
@@ -36,7 +36,7 @@ def linear_probe(x: Float[Tensor, "n d_in"], named: Bool[Tensor, " n"]) -> Float
     Both classes weigh the same; PENALTY is on the squared weights. Its bias is left out: a threshold is chosen
     afterwards. Raises ValueError where the concept is present everywhere or nowhere.
     """
-    _check(named)
+    named = _checked(named, x)
     x = at_least_float32(x)
     scale = x.square().mean().sqrt()
     centred, target = (x - x.mean(dim=0)) / scale, named.to(x)
@@ -64,7 +64,7 @@ def best_threshold(scores: Float[Tensor, " n"], named: Bool[Tensor, " n"]) -> fl
 
     scores: [n]; named: bool [n]. Take it on other text than that on which F1 is reported.
     """
-    _check(named)
+    named = _checked(named, scores)
     ordered, order = scores.sort(descending=True)
     hits = named[order].cumsum(0)
     f1 = 2 * hits / (torch.arange(1, len(scores) + 1, device=scores.device) + named.sum())
@@ -75,9 +75,11 @@ def best_threshold(scores: Float[Tensor, " n"], named: Bool[Tensor, " n"]) -> fl
     return (ordered[best].item() + ordered[best + 1].item()) / 2
 
 
-def _check(named: Tensor) -> None:
+def _checked(named: Tensor, x: Tensor) -> Tensor:
+    """`named` on the device of x."""
     if named.all() or not named.any():
         raise ValueError(
             f"The concept is present at {int(named.sum())} of {len(named)} tokens: "
             "give text in which it is at some, and not at others."
         )
+    return named.to(x.device)

@@ -111,7 +111,7 @@ def plot_activations(
         width = largest / bins
         middles = [(i + 0.5) * width for i in range(bins)]
         for says, colour in (("no", PALE), ("yes", LINES[0])):
-            here = values[(values > 0) & (named[name] == (says == "yes"))]
+            here = values[(values > 0) & (named[name].to(values.device) == (says == "yes"))]
             counts = torch.histc(here.float(), bins, 0, largest).tolist()
             legend = dict(name=f"predicate says {says}", legendgroup=says, showlegend=column == 1)
             figure.add_bar(x=middles, y=counts, width=width, marker_color=colour, **legend, **panel)

@@ -20,7 +20,7 @@ from scripts.interp.base.files import write_atomically
 from scripts.interp.features.contexts import BATCH_ROWS, strongest_contexts
 from scripts.interp.figures.features import context_table
 from scripts.interp.figures.style import INK, LINES, PALE
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_positions
 
 SHOWN = {"loss": "loss", "fvu": "variance unexplained (FVU)", "l0": "L0", "dead": "share of latents that are dead"}
 REFRESH = '<meta http-equiv="refresh" content="5">'
@@ -41,8 +41,8 @@ class Sample(NamedTuple):
 
 def sample_of(model: Any, hook_name: str, rows: Int[Tensor, "n_rows pos"]) -> Sample:
     """Run the model over token rows [n_rows, pos], each starting with BOS."""
-    x = hook_activations(model, rows.to(model.cfg.device), [hook_name])[hook_name].float().cpu()
-    is_special = torch.isin(rows, special_tokens(model).cpu())
+    x = hook_activations(model, rows, [hook_name])[hook_name].float().cpu()
+    is_special = special_positions(model, rows)
     kept = kept_positions(x, is_special, norm_limit(x, is_special))
     return Sample(rows, x, kept, model.tokenizer)
 

@@ -50,10 +50,11 @@ def match_directions(
             "of the same d_in and no fewer found."
         )
     unit = [
-        rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12) for rows in (found.detach().float(), planted.float())
+        rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        for rows in (found.detach().float().cpu(), planted.float().cpu())
     ]
     cosines = unit[1] @ unit[0].T
-    rows, columns = linear_sum_assignment(-cosines.cpu().numpy())
+    rows, columns = linear_sum_assignment(-cosines.numpy())
     return torch.as_tensor(columns), cosines[rows, columns]
 
 

@@ -28,16 +28,21 @@ def special_tokens(model: TransformerBridge) -> Int[Tensor, " n"]:
     return torch.tensor(sorted(model.tokenizer.all_special_ids), device=model.cfg.device)
 
 
+def special_positions(model: TransformerBridge, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+    """Where token ids are special ones, bool [batch, pos], on the device that the ids are on."""
+    return torch.isin(tokens, special_tokens(model).to(tokens.device))
+
+
 def norm_limit(activations: Float[Tensor, "batch pos d_in"], is_special: Bool[Tensor, "batch pos"]) -> float:
     """Ten times the median norm of the tokens that are not special."""
-    return MASSIVE * activations[~is_special].float().norm(dim=-1).median().item()
+    return MASSIVE * activations[~is_special.to(activations.device)].float().norm(dim=-1).median().item()
 
 
 def kept_positions(
     activations: Float[Tensor, "batch pos d_in"], is_special: Bool[Tensor, "batch pos"], limit: float
 ) -> Bool[Tensor, "batch pos"]:
-    """Which positions an SAE sees: no special token, and a norm of `limit` at most."""
-    return ~is_special & (activations.float().norm(dim=-1) <= limit)
+    """Which positions an SAE sees: no special token, and a norm of `limit` at most. On the activations' device."""
+    return ~is_special.to(activations.device) & (activations.float().norm(dim=-1) <= limit)
 
 
 def hook_activations(

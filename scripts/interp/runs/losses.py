@@ -20,9 +20,12 @@ EARLY = (16, 48)  # first (included) and last (excluded) of the losses that an i
 def losses_of_logits(
     logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos"]:
-    """Cross-entropy in nats of target tokens [batch, pos], predicted by logits [batch, pos, d_vocab]: [batch, pos]."""
+    """Cross-entropy in nats of target tokens [batch, pos], predicted by logits [batch, pos, d_vocab]: [batch, pos].
+
+    On the logits' device, wherever the targets are.
+    """
     losses = torch.nn.functional.cross_entropy(
-        at_least_float32(logits).flatten(0, 1), targets.flatten(), reduction="none"
+        at_least_float32(logits).flatten(0, 1), targets.flatten().to(logits.device), reduction="none"
     )
     return losses.view_as(targets)
 

@@ -1,7 +1,8 @@
 """An SAE at a hook point: which SAEs the helpers take, what one takes of an activation, what it makes of it.
 
 Activations of heads, [batch, pos, n_heads, d_head], are laid side by side, [batch, pos, n_heads · d_head]; an SAE for
-one head takes that head's part. An SAE computes in its own precision; what goes back into the model has the model's.
+one head takes that head's part. An SAE computes in its own precision and on its own device. What it gives is where the
+activations are; what goes back into the model has the model's precision.
 """
 
 from __future__ import annotations
@@ -102,14 +103,14 @@ def heads_flattened(sae: SAE) -> Iterator[None]:
 def encode(sae: SAE, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
     """The latents of activations x [..., d_in], heads side by side: [..., d_sae]."""
     with heads_flattened(sae):
-        return sae.encode(x)
+        return sae.encode(x.to(sae.device)).to(x.device)
 
 
 def through_sae(sae: SAE, x: Float[Tensor, "... d_in"]) -> tuple[Float[Tensor, "... d_sae"], Float[Tensor, "... d_in"]]:
     """The latents of activations x [..., d_in], and what they decode to, [..., d_in], without an error term."""
     with heads_flattened(sae):
-        latents = sae.encode(x)
-        return latents, sae.decode(latents)
+        latents = sae.encode(x.to(sae.device))
+        return latents.to(x.device), sae.decode(latents).to(x.device)
 
 
 def latent_and_direction(
@@ -121,11 +122,11 @@ def latent_and_direction(
     in its own way; its derivative (forward mode) knows, for any architecture.
     """
     with heads_flattened(sae):
-        latents = sae.encode(x)
+        latents = sae.encode(x.to(sae.device))
         grows = torch.zeros_like(latents)
         grows[..., feature] = 1
         _, direction = torch.func.jvp(sae.decode, (latents,), (grows,))
-    return latents[..., feature, None], direction
+    return latents[..., feature, None].to(x.device), direction.to(x.device)
 
 
 def part_for(sae: SAE, activation: Float[Tensor, "batch pos ..."], name: str) -> Float[Tensor, "batch pos d_in"]:

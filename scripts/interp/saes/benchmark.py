@@ -163,7 +163,7 @@ def compare_results(tokens: int, threads: int) -> list[dict[str, Any]]:
     from sae_lens import SAE
 
     from scripts.interp.models.load import load_model
-    from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
+    from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_positions
     from scripts.interp.runs.through_sae import encode
     from scripts.interp.saes.evaluate import fvu_and_l0
     from scripts.interp.saes.make import activations_to_train_on
@@ -181,7 +181,7 @@ def compare_results(tokens: int, threads: int) -> list[dict[str, Any]]:
     stored = activations_to_train_on(settings, model, [hook], folder, 4.0)[hook]
     rows = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)[:40]
     read = hook_activations(model, rows, [hook])[hook]
-    held_out = read[kept_positions(read, torch.isin(rows, special_tokens(model)), stored.norm_limit)]
+    held_out = read[kept_positions(read, special_positions(model, rows), stored.norm_limit)]
     del model
     proposed = REAL_K * CANDIDATES["low_rank"]
     ways = {

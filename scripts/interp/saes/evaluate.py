@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scripts.interp.base.progress import progress_bar
 from scripts.interp.base.statistics import Estimate, ratio
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_positions
 from scripts.interp.runs.hooks import run_with_hooks
 from scripts.interp.runs.losses import losses_of_logits
 from scripts.interp.runs.through_sae import check_by_trying, check_sae, on_its_part, part_for, through_sae
@@ -54,7 +54,7 @@ def splice(values: Float[Tensor, "... d_in"], where: Bool[Tensor, "batch pos"]) 
     """
 
     def put(activation: Tensor, hook: object) -> Tensor:
-        return torch.where(where[..., None], values.to(activation.dtype), activation)
+        return torch.where(where[..., None].to(activation.device), values.to(activation), activation)
 
     return put
 
@@ -97,7 +97,7 @@ def evaluate_sae(
     if not 2 <= n_spliced_rows <= len(rows):
         raise ValueError(f"n_spliced_rows is {n_spliced_rows}: give 2 to the number of rows, {len(rows)}.")
     rows = rows.to(model.cfg.device)
-    left_out = torch.isin(rows, special_tokens(model))
+    left_out = special_positions(model, rows)
     if wanted is not None:
         left_out |= ~wanted.to(model.cfg.device)
     with torch.no_grad(), progress_bar(len(rows) + 4 * n_spliced_rows, "evaluation") as bar:
@@ -153,7 +153,7 @@ def reconstruction_of(sae: SAE, activations: Iterable[Float[Tensor, "n d_in"]]) 
     alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=sae.device)
     for x in activations:
         latents, rebuilt = through_sae(sae, x)
-        alive |= (latents != 0).any(dim=0)
+        alive |= (latents != 0).any(dim=0).to(alive.device)
         sums["n"].append(torch.tensor(len(x), device=x.device))
         sums["x"].append(x.double().sum(dim=0))
         sums["x_squared"].append(x.double().square().sum())
@@ -204,6 +204,6 @@ def fvu_and_l0(sae: SAE, x: Float[Tensor, "n d_in"]) -> tuple[float, float]:
 
     `evaluate_sae` gives both with intervals, and what the errors do to the model's predictions.
     """
-    latents, rebuilt = through_sae(sae, x.to(sae.device))
-    error = (x - rebuilt.to(x.device)).double().square().sum(dim=1).mean()
+    latents, rebuilt = through_sae(sae, x)
+    error = (x - rebuilt).double().square().sum(dim=1).mean()
     return (error / x.double().var(dim=0, correction=0).sum()).item(), (latents != 0).double().sum(dim=1).mean().item()

@@ -25,7 +25,7 @@ from scripts.interp.base.paths import outputs_folder
 from scripts.interp.base.statistics import ratio
 from scripts.interp.circuits.benchmark import measure
 from scripts.interp.models.load import load_model
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, special_positions
 from scripts.interp.runs.hooks import run_with_hooks
 from scripts.interp.runs.losses import losses_of_logits
 from scripts.interp.runs.through_sae import through_sae
@@ -200,12 +200,11 @@ def read_held_out(
 ) -> HeldOut:
     """Run the model over token rows [n_rows, pos]; the first n_spliced_rows are for cross-entropies."""
     activations, spliced = [], []
-    special = special_tokens(model)
     with torch.no_grad():
         for at in range(0, len(rows), BATCH_ROWS):
             tokens = rows[at : at + BATCH_ROWS].to(model.cfg.device)
             x = hook_activations(model, tokens, [hook_name])[hook_name]
-            is_special = torch.isin(tokens, special)
+            is_special = special_positions(model, tokens)
             kept = kept_positions(x, is_special, limit)
             activations += [row[positions] for row, positions in zip(x, kept)]
             if (few := n_spliced_rows - at) > 0:

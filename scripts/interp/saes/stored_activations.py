@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scripts.interp.base.files import alone_in, write_atomically
 from scripts.interp.base.progress import progress_bar
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, norm_limit, special_positions
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -56,6 +56,7 @@ def store_activations(
     """
     if len(rows) == 0:
         raise ValueError("There are no rows of tokens: give at least one.")
+    rows, wanted = rows.cpu(), None if wanted is None else wanted.cpu()
     state = _state_so_far(model, hook_names, rows, folder, wanted)
     if state["rows_done"] < len(rows):  # whoever only reads them is not refused
         with alone_in(folder):
@@ -74,7 +75,7 @@ def _store_missing(
     state: dict[str, Any],
 ) -> None:
     """Store the activations of the rows that are not done yet; `state` goes on with them."""
-    left_out = torch.isin(rows, special_tokens(model).cpu())
+    left_out = special_positions(model, rows)
     if wanted is not None:
         left_out |= ~wanted
     if not state["hooks"]:
@@ -142,7 +143,7 @@ def _state_so_far(
 def _on_cpu(
     model: TransformerBridge, tokens: Int[Tensor, "batch pos"], hook_names: Sequence[str]
 ) -> dict[str, Float[Tensor, "batch pos d"]]:
-    values = hook_activations(model, tokens.to(model.cfg.device), hook_names)
+    values = hook_activations(model, tokens, hook_names)
     return {name: each.cpu() for name, each in values.items()}
 
 

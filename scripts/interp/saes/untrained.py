@@ -85,7 +85,7 @@ def _make_as_sparse(control: SAE, x: Float[Tensor, "n d_in"], l0: float) -> None
     if hasattr(control.cfg, "k") and is_close():
         return
     with heads_flattened(control):
-        before = (control.process_sae_in(x) @ control.W_enc).flatten()
+        before = (control.process_sae_in(x.to(control.device)) @ control.W_enc).flatten()
     high = before.kthvalue(max(1, before.numel() - round(l0 * len(x)))).values.item()
     _set_threshold(control, high)
     if is_close():

@@ -88,10 +88,10 @@ class Adapter(nn.Module):
             self.register_parameter(name, nn.Parameter(begins[name]()))
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """The soft tokens of vectors x [..., d_model]."""
+        """The soft tokens of vectors x [..., d_model], on the adapter's device."""
         if x.shape[-1] != self.d_model:
             raise ValueError(f"The vectors have {x.shape[-1]} dimensions, the adapter takes {self.d_model}.")
-        x = x.float()
+        x = x.to(next(self.parameters(), x).device).float()
         if self.normalize_input:
             x = x / (x.norm(dim=-1, keepdim=True) + 1e-8)
         parts = KINDS[self.kind]

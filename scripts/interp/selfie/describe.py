@@ -24,7 +24,7 @@ def describe(
 
     temperature: 0 takes the likeliest token each time; more draws tokens, the same ones for the same seed
     """
-    generator = torch.Generator(device=soft.device).manual_seed(seed)
+    generator = torch.Generator(device=reading.embeddings.device).manual_seed(seed)
     return [
         text for part in soft.split(AT_ONCE) for text in _write(reading, part, max_new_tokens, temperature, generator)
     ]

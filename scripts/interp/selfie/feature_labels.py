@@ -88,7 +88,7 @@ class Detection(NamedTuple):
 
 def detection(said: Bool[Tensor, "n_rows pos"], activations: Float[Tensor, "n_rows pos"], above: float) -> Detection:
     """Precision, recall and F1 of a predicate, counting the feature as active above this activation."""
-    active = activations > above
+    active = (activations > above).to(said.device)
     right, n_said, n_active = ((each).sum().item() for each in (said & active, said, active))
     return Detection(
         right / n_said if n_said else 0.0,

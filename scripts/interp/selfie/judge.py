@@ -55,10 +55,10 @@ def own_label_first(
     """
     if len({tuple(label) for label in labels}) < len(labels):
         raise ValueError("Two vectors have the same label: give labels of which none is there twice.")
-    lengths = torch.tensor([len(label) for label in labels], device=soft.device)
     different, which = soft.unique(dim=0, return_inverse=True)  # a bias alone is one soft token for all vectors
-    said = torch.stack([-label_losses(reading, each[None], [labels]) * lengths for each in different])[which]
-    return (said - said.mean(dim=0)).argmax(dim=1) == torch.arange(len(soft), device=soft.device)
+    means = torch.stack([-label_losses(reading, each[None], [labels]) for each in different])  # [vector, label]
+    said = means[which.to(means.device)] * torch.tensor([len(label) for label in labels], device=means.device)
+    return (said - said.mean(dim=0)).argmax(dim=1) == torch.arange(len(soft), device=said.device)
 
 
 def different_labels(labels: Sequence[Sequence[Sequence[int]]], n: int) -> dict[int, Sequence[int]]:
@@ -93,6 +93,7 @@ def some_contexts(
     least: the share of the largest activation that counts as active
     """
     generator = torch.Generator().manual_seed(seed)
+    rows, activations = rows.cpu(), activations.cpu()
     is_text = rows != bos_token_id
 
     def drawn(where: Tensor) -> list[list[int]]:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scripts.interp.base.progress import progress_bar
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_positions
 from scripts.interp.selfie.splits import VAL, label_text, split_by_label
 from scripts.interp.selfie.training_data import Item, TrainingData
 from scripts.interp.text.corpus import Document, beginnings
@@ -94,7 +94,7 @@ def genre_directions(
             kept = []
             for batch in rows.split(BATCH_ROWS):
                 x = hook_activations(model, batch, [hook_name])[hook_name].float()
-                is_special = torch.isin(batch.to(x.device), special_tokens(model))
+                is_special = special_positions(model, batch)
                 kept.append(x[kept_positions(x, is_special, norm_limit(x, is_special))].cpu())
                 bar.update(len(batch))
             means[genre] = torch.cat(kept).mean(dim=0)

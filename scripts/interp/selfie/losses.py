@@ -113,7 +113,7 @@ def label_losses(
     """
     model = reading.plain.model
     first = reading.n_before
-    rows = rows_of(labels, soft.device)
+    rows = rows_of(labels, model.device)
     prompt = insert(reading.embeddings[first:], tuple(place - first for place in reading.prompt.places), soft)
     n_prompt = prompt.shape[1]
     x = torch.cat([prompt, model.get_input_embeddings()(rows.ids)], dim=1)
@@ -153,21 +153,21 @@ def plain_losses(
 ) -> Float[Tensor, " n_labels"]:
     """The same as published code computes it: the whole prompt for every label, all rows as long as the longest."""
     model = plain.model
-    embed = model.get_input_embeddings()
-    template = embed(prompt.ids.to(soft.device))
+    embed, device = model.get_input_embeddings(), model.device
+    template = embed(prompt.ids.to(device))
     pairs = [(number, label) for number, each in enumerate(labels) for label in each]
     longest = max(len(label) for _, label in pairs)
     x, mask = [], []
     for number, label in pairs:
         row = insert(template, prompt.places, soft[number : number + 1])[0]
-        row = torch.cat([row, embed(torch.tensor(label, device=soft.device))])
-        mask.append(F.pad(torch.ones(len(row), dtype=torch.long, device=soft.device), (0, longest - len(label))))
+        row = torch.cat([row, embed(torch.tensor(label, device=device))])
+        mask.append(F.pad(torch.ones(len(row), dtype=torch.long, device=device), (0, longest - len(label))))
         x.append(F.pad(row, (0, 0, 0, longest - len(label))))
     logits = model(inputs_embeds=torch.stack(x), attention_mask=torch.stack(mask)).logits
     losses = []
     for row, (_, label) in zip(logits, pairs):
         said = row[len(template) - 1 : len(template) + len(label) - 1].float()
-        target = torch.tensor(label, device=soft.device)
+        target = torch.tensor(label, device=device)
         each = F.cross_entropy(said, target, reduction="none", label_smoothing=label_smoothing)
         losses.append(each.clamp(max=max_loss).mean())
     return torch.stack(losses)

@@ -51,11 +51,11 @@ def insert(
 ) -> Float[Tensor, "n n_tokens d_model"]:
     """A prompt's embeddings for each of n soft tokens, which stand at every placeholder: [n, n_tokens, d_model].
 
-    Gradients flow back to the soft tokens.
+    On the embeddings' device and in their precision. Gradients flow back to the soft tokens.
     """
     rows = embeddings.expand(len(soft), -1, -1).clone()
     for place in places:
-        rows[:, place] = soft.to(rows.dtype)
+        rows[:, place] = soft.to(rows)
     return rows
 
 

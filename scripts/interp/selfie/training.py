@@ -111,7 +111,7 @@ def mean_loss(
     mine = batch[processes.rank :: processes.count]
     n_labels = sum(len(item.labels) for item in batch)
     if not mine:
-        return vectors.new_zeros((), requires_grad=True)
+        return torch.zeros((), device=reading.embeddings.device, requires_grad=True)
     training = settings["training"]
     soft = adapter(vectors[[item.vector for item in mine]])
     labels = [item.labels for item in mine]
@@ -127,7 +127,7 @@ def validation_loss(
     items = sorted(random.Random(0).sample(examples.val, n), key=lambda item: sum(map(len, item.labels)))
     if not items:
         return None
-    total, n_labels = examples.vectors.new_zeros(()), 0
+    total, n_labels = torch.zeros((), device=reading.embeddings.device), 0
     for batch in batches(items, settings["data"]["batch_size"], None):
         here = sum(len(item.labels) for item in batch)
         total += here * mean_loss(reading, adapter, examples.vectors, batch, settings, processes)
@@ -184,7 +184,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate_at(number, steps, training)
         optimizer.zero_grad()
-        total = examples.vectors.new_zeros(())
+        total = torch.zeros((), device=reading.embeddings.device)
         for part in parts:
             loss = mean_loss(reading, adapter, examples.vectors, part, settings, processes) / len(parts)
             loss.backward()
