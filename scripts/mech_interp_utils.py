@@ -60,7 +60,7 @@ from scripts.interp.planted.circuits import planted_circuit, planted_induction, 
 from scripts.interp.planted.dictionary import match_directions, planted_dictionary, random_sae
 from scripts.interp.planted.superposition import feature_dimensionality, train_superposition
 from scripts.interp.runs.activation_file import load_activations, save_activations
-from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_tokens
+from scripts.interp.runs.at_hooks import hook_activations, kept_positions, layer_of, norm_limit, special_positions
 from scripts.interp.runs.caches import cache_filter, cache_megabytes, cpu_hooks, free_memory, memory_report
 from scripts.interp.runs.heads import head_name, strongest
 from scripts.interp.runs.hooks import check_hooks, run_with_hooks, zero_head
