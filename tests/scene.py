@@ -52,14 +52,19 @@ class Scene(NamedTuple):
         """Where latents are above zero, bool [n, d_sae]."""
         return sae_latents(self.toy, self.sae, self.rows).flatten(0, 1) > 0
 
+    def with_text(self, device: torch.device | str) -> Scene:
+        """The same, with text, masks and pairs on a device."""
+        pairs = PromptPairs(*(part.to(device) for part in self.pairs))
+        return self._replace(rows=self.rows.to(device), wanted=self.wanted.to(device), pairs=pairs)
 
-def new_scene(folder: Path, pairs: PromptPairs, dtype: str = "float32") -> Scene:
-    """On the CPU. folder: of a random model of three layers, which `pairs` are for"""
-    toy = load_model("toy-mlp-1l", device="cpu", dtype=dtype)
+
+def new_scene(folder: Path, pairs: PromptPairs, dtype: str = "float32", device: str = "cpu") -> Scene:
+    """With text on the CPU. folder: of a random model of three layers, which `pairs` are for"""
+    toy = load_model("toy-mlp-1l", device=device, dtype=dtype)
     rows = packed_tokens(load_corpus("test"), toy.tokenizer, 72)[::60][:4]
     wanted = torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)) < 0.7
-    plain = load_plain_model(folder, dtype=getattr(torch, dtype))
-    random = load_model(folder, device="cpu", dtype=dtype)
+    plain = load_plain_model(folder, device, getattr(torch, dtype))
+    random = load_model(folder, device=device, dtype=dtype)
     return Scene(toy, load_sae(toy, sae_folder(toy, "1x")), rows, wanted, random, pairs, plain, Path())
 
 

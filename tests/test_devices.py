@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.interp.circuits.prompt_pairs import PromptPairs
 from scripts.interp.runs.at_hooks import special_tokens
 from tests.helper_calls import CALLS
 from tests.pretended_gpu import GPU, moved, pretended_gpu
@@ -38,9 +37,7 @@ def test_helpers_bring_them_together(scene, on_gpu, tmp_path, name):
         expected = list(numbers_in(CALLS[name](scene._replace(folder=tmp_path / "cpu"))))
         with pretended_gpu():
             for where in (torch.device("cpu"), GPU):
-                text = {part: getattr(on_gpu, part).to(where) for part in ("rows", "wanted")}
-                pairs = PromptPairs(*(part.to(where) for part in on_gpu.pairs))
-                here = on_gpu._replace(folder=tmp_path / where.type, pairs=pairs, **text)
+                here = on_gpu.with_text(where)._replace(folder=tmp_path / where.type)
                 found = list(numbers_in(CALLS[name](here)))
                 for one, other in zip(found, expected, strict=True):
                     torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4, equal_nan=True)

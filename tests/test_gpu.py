@@ -23,6 +23,8 @@ from scripts.interp.saes.in_sae_lens import sae_lens_losses
 from scripts.interp.saes.load import load_sae, sae_folder
 from scripts.interp.saes.stored_activations import store_activations
 from scripts.interp.text.corpus import load_corpus, packed_tokens
+from tests.helper_calls import CALLS
+from tests.scene import new_scene, numbers_in
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(),
@@ -50,6 +52,22 @@ def rows(toys):
 
 def close(pair, atol=1e-4):
     return torch.allclose(pair[0], pair[1].cpu(), atol=atol)
+
+
+@pytest.fixture(scope="module")
+def scenes(tiny_folder, tiny_pairs):
+    return [new_scene(tiny_folder("llama"), tiny_pairs, device=device) for device in DEVICES]
+
+
+@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize("name", [name for name in CALLS if "drawn" not in name])  # a GPU draws other numbers
+def test_every_helper(scenes, tmp_path, name, where):
+    with torch.no_grad():
+        on_cpu, on_gpu = (scene._replace(folder=tmp_path / device) for scene, device in zip(scenes, DEVICES))
+        expected = list(numbers_in(CALLS[name](on_cpu)))
+        found = list(numbers_in(CALLS[name](on_gpu.with_text(where))))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-2, rtol=1e-2, equal_nan=True)
 
 
 def test_activations_and_losses(toys, rows):

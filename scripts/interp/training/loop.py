@@ -62,7 +62,7 @@ def run(training: Training, checkpoint: Path | None, progress: bool | None) -> O
     """
     step, seconds, rows, sums, saved = 0, 0.0, [], [], None
     if checkpoint is not None and checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)  # another machine may have no GPU
         is_current = "state" in saved  # which checkpoints had not before there was this loop
         if saved["settings"] != training.settings or not is_current:
             raise ValueError(
