@@ -34,7 +34,7 @@ class Condition(NamedTuple):
 
 
 CONDITIONS = {
-    "labels by people": Condition("", False),
+    "labels of the data": Condition("", False),
     "logit lens": Condition("", False),
     "nearest embeddings": Condition("", False),
     "identity": Condition("identity", False),
@@ -151,7 +151,7 @@ def judged(name: str, case: Case) -> dict[str, Any]:
     n_parameters, found = None, {}
     if condition.kind:
         adapter = adapter_of(condition, case)
-        n_parameters = adapter.n_parameters()
+        n_parameters = adapter.bias.numel() if condition.control == "bias alone" else adapter.n_parameters()
         soft = soft_tokens(condition, adapter, case.examples.vectors[[item.vector for item in case.examples.val]])
         labels = [item.labels for item in case.examples.val]
         one_each = different_labels(labels, N_LABELS)
@@ -161,7 +161,7 @@ def judged(name: str, case: Case) -> dict[str, Any]:
         for kind, (vectors, their_labels) in case.known.items():
             soft = soft_tokens(condition, adapter, vectors)
             found[f"{kind}_recall_at_1"] = own_label_first(case.reading, soft, their_labels)
-    elif name == "labels by people":
+    elif name == "labels of the data":
         said = [mine[0] for mine in case.labels]
     else:
         said = looked_up(case, name)

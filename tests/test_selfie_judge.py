@@ -138,16 +138,16 @@ def case(reading, monkeypatch, tmp_path):
 def test_the_command_judges_every_condition_once_and_goes_on_where_it_was(case, capsys, tmp_path):
     path = tmp_path / "rows.json"
     options = ["--output", str(path), "--threads", "1"]
-    assert judge_selfie.main([*options, "--only", "scalar_affine", "labels by people"]) == 0
+    assert judge_selfie.main([*options, "--only", "scalar_affine", "labels of the data"]) == 0
     first = {row["condition"]: row for row in json.loads(path.read_text())["rows"]}
-    assert list(first) == ["labels by people", "scalar_affine"]  # in the table's order
+    assert list(first) == ["labels of the data", "scalar_affine"]  # in the table's order
     assert judge_selfie.main(options) == 0
     found = json.loads(path.read_text())
     rows = {row["condition"]: row for row in found["rows"]}
     assert list(rows) == list(judge_selfie.CONDITIONS)
     assert first.items() <= rows.items() and found["features"] == [4, 5] and found["known"] == {"words": 3}
-    assert rows["bias alone"]["n_parameters"] == D + 1 and rows["identity"]["n_parameters"] == 0
-    assert rows["labels by people"]["said"] == ["cat", "dog"] and "log_likelihood" not in rows["logit lens"]
+    assert rows["bias alone"]["n_parameters"] == D and rows["identity"]["n_parameters"] == 0
+    assert rows["labels of the data"]["said"] == ["cat", "dog"] and "log_likelihood" not in rows["logit lens"]
     likelihoods = [row["log_likelihood"][0] for row in rows.values() if "log_likelihood" in row]
     assert len(set(likelihoods)) == len(likelihoods)  # no two conditions are the same
     capsys.readouterr()

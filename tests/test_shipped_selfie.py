@@ -45,7 +45,7 @@ def test_controls_that_know_nothing_of_the_vector_are_at_chance():
     for name, row in ROWS.items():
         low, high = row["auroc_of_others"][1:]
         assert 0.4 < low <= high < 0.6, name  # other features' descriptions
-    assert ROWS["labels by people"]["above_others"][1] > 0
+    assert ROWS["labels of the data"]["above_others"][1] > 0
 
 
 def test_what_the_shipped_adapter_makes_the_model_say_is_in_the_table():
