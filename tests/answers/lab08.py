@@ -31,6 +31,27 @@ def where(condition: str) -> str:
     return INSERTED.replace("is_placeholder[None, :, None]", condition)
 
 
+def parents(join: str, at_end: str = "parent") -> str:
+    """An answer to exercise 4 that hangs roots below roots, and numbers what `at_end` says."""
+    return (
+        "def groups_of(labels):\n"
+        "    parent, first = list(range(len(labels))), {}\n"
+        "    def root(i):\n        return i if parent[i] == i else root(parent[i])\n"
+        "    for feature, mine in enumerate(labels):\n        for label in mine:\n"
+        f"            other = first.setdefault({TEXT}, feature)\n            {join}\n"
+        f"    found = {at_end}\n    order = list(dict.fromkeys(found))\n"
+        "    return [order.index(each) for each in found]\n"
+    )
+
+
+def mixed(difference: str) -> str:
+    """The end of an answer to exercise 5 whose control compares other contexts."""
+    return (
+        "own_active, own_silent = active.diagonal().T, silent.diagonal().T\n"
+        f"    auroc = ((({difference}).sign() + 1) / 2).mean(dim=(-2, -1))\n    {SCORES}"
+    )
+
+
 WRONG = {
     "ex1-insert": {
         "first only": (
@@ -111,7 +132,7 @@ WRONG = {
                 INSERTED,
                 "rows = prompt_embeddings.repeat(len(soft), 1, 1)\n    rows[:, is_placeholder] = soft\n    return rows",
             ),
-            "shape mismatch",
+            "your function stops",
         ),
         "zeros elsewhere": ((INSERTED, "return is_placeholder[None, :, None] * soft[:, None, :]"), "zeros stand"),
         "everything replaced": (
@@ -134,14 +155,11 @@ WRONG = {
                 INSERTED,
                 "rows = prompt_embeddings.repeat(len(soft), 1, 1)\n    rows[is_placeholder] = soft\n    return rows",
             ),
-            "and positions take the soft tokens one after another",
+            "your function stops",
         ),
         "one copy": ((INSERTED, INSERTED + "[0]"), "one copy here for all"),
-        "placeholders along copies": (
-            (INSERTED, where("is_placeholder[:, None, None]")),
-            "taken for numbers of copies",
-        ),
-        "placeholders along dimensions": ((INSERTED, where("is_placeholder")), "taken for dimensions of the vectors"),
+        "placeholders along copies": ((INSERTED, where("is_placeholder[:, None, None]")), "your function stops"),
+        "placeholders along dimensions": ((INSERTED, where("is_placeholder")), "your function stops"),
         "a token for each position": (
             (
                 INSERTED,
@@ -149,17 +167,19 @@ WRONG = {
                     "prompt_embeddings)", "prompt_embeddings.expand(len(soft), -1, -1))"
                 ),
             ),
-            "Each position takes a soft token of its own",
+            "your function stops",
         ),
         "all in one copy": (
             (INSERTED, "return torch.where(is_placeholder[:, None], soft, prompt_embeddings)"),
-            "one copy here, in which",
+            "your function stops",
         ),
-        "soft tokens as columns": ((INSERTED, INSERTED.replace("[:, None, :]", "[:, :, None]")), "taken for columns"),
+        "soft tokens as columns": ((INSERTED, INSERTED.replace("[:, None, :]", "[:, :, None]")), "your function stops"),
         "a list": (
             (INSERTED, "return list(torch.where(is_placeholder[None, :, None], soft[:, None], prompt_embeddings))"),
             "should be a tensor, not list",
         ),
+        "detached": ((INSERTED, INSERTED.replace("soft[:", "soft.detach()[:")), "No gradient flows"),
+        "without gradients": ((INSERTED, "with torch.no_grad():\n        " + INSERTED), "No gradient flows"),
     },
     "ex2-adapt": {
         "not normalised": ((DIRECTION, "direction = x"), "not normalised"),
@@ -231,6 +251,17 @@ WRONG = {
             (ADAPTED, ADAPTED.replace("direction @ U @ V.T", "torch.einsum('nd,dr,er->ne', direction, U, V)")),
             "any number of dimensions",
         ),
+        "scale as a number": (
+            (ADAPTED, ADAPTED.replace("log_scale.exp()", "torch.exp(log_scale).item()")),
+            "No gradient reaches log_scale",
+        ),
+        "detached": ((ADAPTED, "return (" + ADAPTED.removeprefix("return ") + ").detach()"), "No gradient flows"),
+        "direction detached": (
+            (DIRECTION, DIRECTION + "\n    direction = direction.detach()"),
+            "No gradient reaches x",
+        ),
+        "length detached": ((DIRECTION, DIRECTION + ".detach()"), "The gradient at x"),
+        "bias detached": ((ADAPTED, ADAPTED + ".data"), "No gradient reaches bias"),
     },
     "ex3-label-loss": {
         "own position": ((SAID, SAID.replace("logits[:, :-1]", "logits[:, 1:]")), "the logits of its own position"),
@@ -308,6 +339,14 @@ WRONG = {
             "The prompt's last token counts",
         ),
         "one too many": ((IS_LABEL, IS_LABEL.replace("place < n", "place <= n")), "The token after the label counts"),
+        "one too many, mean": (
+            (IS_LABEL, IS_LABEL.replace("place < n", "place <= n") + "\n    n_label = is_label.sum(dim=1)"),
+            "quotation mark. (The sum",
+        ),
+        "prompt's last token, mean": (
+            (IS_LABEL, IS_LABEL.replace(">= n_prompt", ">= n_prompt - 1") + "\n    n_label = is_label.sum(dim=1)"),
+            "the label's first. (The sum",
+        ),
         "sum": ((LOSS, LOSS.removesuffix(" / n_label")), "This is the sum"),
         "longest": ((LOSS, LOSS.replace("/ n_label", "/ n_label.max()")), "longest label's tokens"),
         "all positions": ((LOSS, "return -(said * is_label).mean(dim=1)"), "number of all positions"),
@@ -319,7 +358,11 @@ WRONG = {
         ),
         "id 0 is padding": (
             (IS_LABEL, "is_label = (place >= n_prompt) & (ids[:, 1:] != 0)"),
-            "differs from the expected",
+            "Padding is told by id 0",
+        ),
+        "id 0 is padding, mean": (
+            (IS_LABEL, "is_label = (place >= n_prompt) & (ids[:, 1:] != 0)\n    n_label = is_label.sum(dim=1)"),
+            "all other tokens",
         ),
         "id 0 left out": ((IS_LABEL, IS_LABEL + " & (ids[:, 1:] != 0)"), "with id 0 are left out"),
         "no minus": ((LOSS, LOSS.replace("-(", "(")), "Minus is missing"),
@@ -336,6 +379,21 @@ WRONG = {
             (SAID, "said = logits.log_softmax(dim=1)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)"),
             "runs over positions",
         ),
+        "softmax over positions, cut": ((SAID, SAID.replace("softmax(dim=-1)", "softmax(dim=1)")), "all but the last"),
+        "softmax over positions of labels": (
+            "def label_loss(logits, ids, n_prompt, n_label):\n"
+            "    said = logits[:, n_prompt - 1 : -1].log_softmax(dim=1).gather(-1, ids[:, n_prompt:, None])[..., 0]\n"
+            "    return -(said * (torch.arange(said.shape[1]) < n_label[:, None])).sum(dim=1) / n_label\n",
+            "predict label or padding",
+        ),
+        "the mean for each": (
+            (LOSS, "return (-(said * is_label).sum(dim=1) / n_label).mean().expand(len(ids))"),
+            "mean over all labels;",
+        ),
+        "the mean by tokens for each": (
+            (LOSS, "return -((said * is_label).sum() / n_label.sum()).repeat(len(ids))"),
+            "mean over the tokens of all labels",
+        ),
         "one number": (
             (LOSS, "return (-(said * is_label).sum(dim=1) / n_label).mean()"),
             "one number for all labels; ",
@@ -344,10 +402,7 @@ WRONG = {
             (LOSS, "return -(said * is_label).sum() / n_label.sum()"),
             "one number for all labels, by tokens",
         ),
-        "lengths along positions": (
-            (IS_LABEL, IS_LABEL.replace("n_label[:, None]", "n_label")),
-            "a last dimension of length one",
-        ),
+        "lengths along positions": ((IS_LABEL, IS_LABEL.replace("n_label[:, None]", "n_label")), "your function stops"),
         "in place": ((SAID, "logits -= logits.logsumexp(dim=-1, keepdim=True)\n    " + SAID), "changed its input"),
     },
     "ex4-groups": {
@@ -450,6 +505,23 @@ WRONG = {
         "sizes": ((NUMBERS, "return [group.count(each) for each in group]"), "groups' sizes"),
         "alone": ((NUMBERS, "return list(range(len(labels)))"), "Everybody is alone"),
         "one group": ((NUMBERS, "return [0] * len(labels)"), "Everybody is in one group"),
+        "a tensor": (
+            (NUMBERS, "return torch.tensor([order.index(each) for each in group])"),
+            "should be int, not Tensor",
+        ),
+        "an array": (
+            (NUMBERS, "import numpy\n    return numpy.array([order.index(each) for each in group])"),
+            "Return a list of whole numbers",
+        ),
+        "a list of tensors": (
+            (NUMBERS, "return [torch.tensor(order.index(each)) for each in group]"),
+            "should be int, not Tensor",
+        ),
+        "parents": (parents("parent[root(feature)] = root(other)"), "which has moved on since"),
+        "parents, the earlier one": (
+            parents("kept, gone = sorted((root(feature), root(other)))\n            parent[gone] = kept"),
+            "joined to an earlier one since",
+        ),
         "groups as lists": (
             (NUMBERS, "return [[i for i, each in enumerate(group) if each == one] for one in order]"),
             "one number for each",
@@ -483,6 +555,37 @@ WRONG = {
         "counted": ((AUROC, AUROC.replace("mean", "sum")), "Wins are counted".lower()),
         "divided by k": ((AUROC, AUROC.replace("mean", "sum") + " / active.shape[-1]"), "k or m alone"),
         "in pairs": ((DIFFERENCE, "difference = (active - silent)[..., None]"), "compared with one silent context"),
+        "ties in pairs": (
+            (
+                AUROC,
+                "auroc = (difference > 0).float().mean(dim=(-2, -1)) + (active == silent).float().mean(dim=-1) / 2",
+            ),
+            "Ties are looked for in pairs".lower(),
+        ),
+        "ties in pairs, counted": (
+            (
+                AUROC,
+                "auroc = (difference > 0).float().sum(dim=(-2, -1)) + (active == silent).float().sum(dim=-1) / 2\n"
+                "    auroc = auroc / difference[0, 0].numel()",
+            ),
+            "divided by k · m; compare",
+        ),
+        "a view": (
+            (SCORES, "auroc.fill_diagonal_(0)\n    return own, auroc.sum(dim=0) / (len(auroc) - 1)"),
+            "the diagonal is a view",
+        ),
+        "active contexts of the description's vector": (
+            (SCORES, mixed("own_active[:, None, :, None] - silent[..., None, :]")),
+            "a vector's silent contexts with the active ones",
+        ),
+        "silent contexts of the description's vector": (
+            (SCORES, mixed("active[..., None] - own_silent[:, None, None]")),
+            "a vector's active contexts with the silent ones",
+        ),
+        "silent contexts transposed": (
+            (SCORES, mixed("active[..., None] - silent.transpose(0, 1)[..., None, :]")),
+            "exchanged in the silent contexts",
+        ),
         "control with itself": ((SCORES, "return own, auroc.mean(dim=0)"), "own description in it"),
         "control of the row": ((SCORES, SCORES.replace("dim=0", "dim=1")), "a mean over other vectors"),
         "mean of the row": ((SCORES, "return own, auroc.mean(dim=1)"), "a mean over all vectors"),
@@ -560,7 +663,6 @@ RIGHT = {
         "one matrix": (ADAPTED, "W = U @ V.T + log_scale.exp() * torch.eye(len(U))\n    return direction @ W + bias"),
         "a little more than the length": (DIRECTION, "direction = x / (x.norm(dim=-1, keepdim=True) + 1e-8)"),
         "linear": (ADAPTED, "return torch.nn.functional.linear(direction @ U, V, bias) + log_scale.exp() * direction"),
-        "a number": (ADAPTED, ADAPTED.replace("log_scale.exp()", "torch.exp(log_scale).item()")),
     },
     "ex3-label-loss": {
         "slices": (
@@ -615,7 +717,8 @@ RIGHT = {
             "    found.sort(key=lambda each: min(each[1]))\n"
             "    return [next(n for n, each in enumerate(found) if i in each[1]) for i in range(len(labels))]\n"
         ),
-        "a tensor": (NUMBERS, "return torch.tensor([order.index(each) for each in group])"),
+        "parents and roots": parents("parent[root(feature)] = root(other)", "list(map(root, parent))"),
+        "NumPy's numbers": (NUMBERS, "import numpy\n    return [numpy.int64(order.index(each)) for each in group]"),
     },
     "ex5-score": {
         "comparisons": (
@@ -635,6 +738,11 @@ RIGHT = {
             "    n = len(active)\n"
             "    control = [sum(auroc(i, j) for i in range(n) if i != j) / (n - 1) for j in range(n)]\n"
             "    return torch.tensor([auroc(i, i) for i in range(n)]), torch.tensor(control)\n"
+        ),
+        "a list": (SCORES, SCORES.replace("return ", "return [") + "]"),
+        "a view, cloned": (
+            SCORES,
+            "own = own.clone()\n    auroc.fill_diagonal_(0)\n    return own, auroc.sum(dim=0) / (len(auroc) - 1)",
         ),
         "heaviside": (AUROC, "auroc = torch.heaviside(difference, torch.tensor(0.5)).mean(dim=(-2, -1))"),
     },
