@@ -60,6 +60,7 @@ SECONDS = {
     "test_shipped_sae": 40,
     "01-transformerlens-setup": 38,
     "test_patching": 35,
+    "test_devices": 35,
     "test_roleplay_adapter": 34,
     "test_patching_benchmark": 29,
     "test_embedded_model": 28,

@@ -11,8 +11,7 @@ generators; `.tolist()`, `.item()`, masks, gradients and `bool` work.
 
 It can't see: what a GPU's kernels lack or compute otherwise, what is slow there, what asks for "cuda" by name
 (`is_cuda` is False and `torch.cuda` is not touched), code that doesn't run through torch's dispatcher. Files can't be
-written of what is there, sparse tensors and changes of shape in place are not known. A file that is loaded straight to
-the GPU is loaded to the CPU and moved.
+written of what is there nor read straight to there, and sparse tensors and `.data` set from outside are not known.
 """
 
 from __future__ import annotations
@@ -31,13 +30,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 GPU = torch.device("meta")
 MOVES = {"aten::_to_copy", "aten::copy_"}
-TAKE_A_NUMBER = {
-    "aten::fill_",
-    "aten::index_put_",
-    "aten::_index_put_impl_",
-    "aten::index_put",
-}  # besides pointwise ones
-TAKE_INDICES = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_"}
+PUTS = {"aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+TAKE_A_NUMBER, TAKE_INDICES = {"aten::fill_", *PUTS}, {"aten::index", *PUTS}  # the first besides pointwise ones
 HOLDS_NOTHING = torch.ops.aten._efficientzerotensor.default  # forward-mode derivatives make it
 REFUSES_META = "transformer_lens.utilities.quantization.unreadable_weight_reason"
 ON_TWO = "{}: Expected all tensors to be on the same device, but found at least two devices, the GPU and cpu!"
