@@ -115,6 +115,8 @@ ASKS_FOR_A_TYPE = {
     ("lab02", "ex5-keep-only", "_in_numpy"): "z's dtype",
     ("lab04", "ex1-sae", "_in_numpy"): "Gradients flow through both",
     ("lab04", "ex2-sae-loss", "_in_numpy"): "gradients flow through",
+    ("lab08", "ex1-insert", "_in_numpy"): "Gradients flow back to `soft`",
+    ("lab08", "ex2-adapt", "_in_numpy"): "Gradients flow back to x",
 }
 
 
