@@ -134,6 +134,10 @@ GOOD = batch({"index": "1", "description": "label 1"})
         (batch({"index": -1, "description": "a"}), "has the index -1"),
         (batch({"index": "1", "description": ["a"]}), "a description that is no text"),
     ],
+    ids=[  # gzip writes the second into what it compresses, and all processes have to give a test the same name
+        "cut", "wrong sum", "empty", "no gzip", "no UTF-8", "cut line", "list", "no description", "index in words",
+        "negative index", "several descriptions",
+    ],
 )  # fmt: skip
 def test_a_damaged_batch_is_one_sentence(bucket, tmp_path, content, said):
     bucket.objects[f"{PREFIX}batch-1.jsonl.gz"] = content
