@@ -97,7 +97,8 @@ def judge_all(options: argparse.Namespace, found: dict[str, Any], path: Path) ->
     if not missing:
         return
     case = read_case()
-    found["settings"] = case.settings
+    if found.setdefault("settings", case.settings) != case.settings:
+        raise ValueError(f"The rows in {path} were judged with other settings: give another --output, or delete it.")
     found["known"] = {name: len(labels) for name, (_, labels) in case.known.items()}
     found["features"] = [item.vector for item in case.examples.val]
     for name in missing:

@@ -153,3 +153,7 @@ def test_the_command_judges_every_condition_once_and_goes_on_where_it_was(case, 
     capsys.readouterr()
     assert judge_selfie.main(options) == judge_selfie.main([*options, "--table"]) == 0 and len(case) == 2
     assert capsys.readouterr().out == 2 * (judge_selfie.text_of(found["rows"]) + "\n")
+    path.write_text(json.dumps(found | {"settings": {"seed": 1}, "rows": found["rows"][:3]}))
+    before = path.read_bytes()
+    assert judge_selfie.main(options) == 1 and "with other settings" in capsys.readouterr().err
+    assert path.read_bytes() == before

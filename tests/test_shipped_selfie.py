@@ -34,6 +34,7 @@ def test_the_adapter_is_the_one_of_its_record():
 def test_the_table_has_every_condition_and_the_page_shows_it():
     found = committed_results("selfie")
     assert list(ROWS) == list(judge_selfie.CONDITIONS)
+    assert found["settings"] == read_settings(EXAMPLE)
     assert found["features"] == [item.index for item in feature_data().items if item.split == "val"]
     assert all(len(row["said"]) == len(found["features"]) for row in ROWS.values())
     assert judge_selfie.text_of(found["rows"]) in (ROOT / "docs" / "selfie.md").read_text(encoding="utf-8")
