@@ -3,9 +3,11 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 
-# the first Python 3.10-3.12 on the PATH; name another one with `make PYTHON3=/path/to/python`
-PYTHON3 ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
+# the first Python 3.10-3.14 on the PATH; name another one with `make PYTHON3=/path/to/python`
+PYTHON3 ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 && echo $$p && break; done)
+
+# TORCH=system uses the PyTorch that this Python has, TORCH=pinned installs ours; without it, set-up chooses
 
 .PHONY: help setup model lab check doctor clean
 
@@ -13,8 +15,8 @@ help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup:
-	@test -n "$(PYTHON3)" || { echo "Set-up stopped: no Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON3) scripts/setup_environment.py
+	@test -n "$(PYTHON3)" || { echo "Set-up stopped: no Python 3.10 to 3.14 found. Install one, or name it: make PYTHON3=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON3) -m scripts.setup_environment $(TORCH)
 
 model: setup  ## fetch and convert the embedded model (the other targets do it too)
 	@$(PYTHON) -m scripts.prepare_embedded_model
@@ -26,8 +28,8 @@ check: model  ## check your notebook of one lab: make check LAB=01
 	@$(PYTHON) -m scripts.course.check $(LAB)
 
 doctor:  ## say what is installed, what is missing and what to do
-	@test -n "$(PYTHON3)" || { echo "No Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON3=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON3) scripts/doctor.py
+	@test -n "$(PYTHON3)" || { echo "No Python 3.10 to 3.14 found. Install one, or name it: make PYTHON3=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON3) -m scripts.doctor
 
 clean:  ## delete .venv, the fetched model and everything in outputs/
 	@rm -rf .venv checkpoints/fetched *.egg-info .pytest_cache

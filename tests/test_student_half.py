@@ -119,7 +119,7 @@ def test_the_check_of_a_shipped_notebook_says_that_the_exercises_are_not_written
 
 
 def test_doctor_looks_at_the_folder_and_says_what_to_do(folder):
-    found = run(folder, "scripts/doctor.py")
+    found = run(folder, "-m", "scripts.doctor")
     assert found.returncode == 1 and f"{folder} can be written to" in found.stdout
     assert re.search(r"!! +set-up +not done yet: run `make lab`", found.stdout)
 
