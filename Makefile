@@ -64,6 +64,6 @@ report: setup  ## renew the CSV and pages after grading by hand: make report OUT
 stability: model  ## run the notebooks again, each cell twice in a row, on two threads and on one; no output may differ
 	@for threads in 2 2 1; do OMP_NUM_THREADS=$$threads $(PYTHON) -m pytest solutions --own-kernels -n 0 || exit 1; done
 
-lock-check: setup  ## check that the pinned set resolves on DGX Spark (aarch64); needs the network
+lock-check: setup  ## check that the pinned set resolves on each Python and platform; needs the network
 	@$(PYTHON) -m scripts.check_requirements
 # end of instructors only

@@ -17,7 +17,12 @@ MEMORY_NEEDED_GB = 4  # one kernel with the embedded model and a random copy of 
 IN_VENV = """
 import os, torch
 from scripts.interp.models.embedded import is_prepared
+from scripts.interp.base.machine import gpu_shares_memory
 gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, the CPU is used"
+gpu += ", which uses the machine's memory" if gpu_shares_memory() else ""
+sm_121 = torch.cuda.is_available() and torch.cuda.get_device_capability() == (12, 1)
+if sm_121 and "sm_120" in torch.cuda.get_arch_list():
+    gpu += "; sm_121 runs what was compiled for sm_120: a warning of PyTorch about it is a false alarm"
 print("torch", torch.__version__, "| GPU:", gpu)
 print(f"built with{' CUDA ' + torch.version.cuda if torch.version.cuda else 'out CUDA'}, at {torch.__path__[0]}")
 print("embedded model:", "ready" if is_prepared() else "MISSING")

@@ -41,6 +41,7 @@ from scripts.system_torch import (
     torch_that_is_there,
     torch_version_file,
     unchanged,
+    works_together,
     write_what_to_install,
 )
 
@@ -208,6 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
         unchanged(given, "before anything was installed")
         install_around(given)
         unchanged(given, "while packages were installed")
+        works_together()
     else:
         # torch by its exact pin and first: an open range can pull several gigabytes of CUDA packages instead.
         pip("PyTorch", pinned("torch"))

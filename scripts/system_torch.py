@@ -22,7 +22,9 @@ WANTED, OURS = ".venv/requirements.txt", ".venv/constraints.txt"
 
 # What the system's torch was built with. NVIDIA's and CUDA's packages belong to it, whatever they are called.
 GIVEN = re.compile(r"torch|numpy|triton|pytorch-triton|torchvision|torchaudio|(nvidia|cuda)-.*")
-BUILT_ON_NUMPY = ("scipy", "pandas")  # their releases ask for a range of numpy's
+BUILT_ON_NUMPY = ("scipy", "pandas", "pyarrow")  # their releases work with a range of numpy's
+NUMPY_1_NEEDS = ("pyarrow<26",)  # 26 refuses numpy 1 when it is imported, and does not tell pip
+TOGETHER = "numpy torch scipy pandas pyarrow transformers transformer_lens sae_lens"  # imported to see whether they go
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 # Run by the Python to be looked at: a line of JSON, [version, place, fingerprint] of everything that must not change
@@ -118,6 +120,20 @@ def unchanged(given: dict[str, list[str]], when: str) -> None:
             )
 
 
+def works_together() -> None:
+    """Raise `SetupFailed` if what was installed can't be imported around the torch and numpy that were there."""
+    code = (
+        "import importlib, importlib.util as util, sys\n"
+        "for name in sys.argv[1].split(): util.find_spec(name) and importlib.import_module(name)"
+    )
+    found = subprocess.run([str(PYTHON), "-c", code, TOGETHER], text=True, capture_output=True, cwd=ROOT)
+    if found.returncode != 0:
+        raise SetupFailed(
+            "the labs' packages don't work with the system's PyTorch and numpy: "
+            f"{(found.stderr.strip().splitlines() or ['no reason given'])[-1]}. To take the pinned one: TORCH=pinned."
+        )
+
+
 def machines_constraints() -> set[str]:
     """The names of the packages in the constraint files that PIP_CONSTRAINT names, as NVIDIA's containers do."""
     files = [file for file in os.environ.get("PIP_CONSTRAINT", "").split() if Path(file).is_file()]
@@ -139,5 +155,6 @@ def write_what_to_install(given: dict[str, list[str]], theirs: set[str]) -> None
         wanted.append(f"{name} ;{marker}" if name in free and marker else name if name in free else line)
     locked = [line for name, line in pins("requirements.lock") if name not in free]
     kept = [f"{name}=={version}" for name, version in versions.items()]
+    kept += NUMPY_1_NEEDS if versions.get("numpy", "").startswith("1.") else ()
     (ROOT / WANTED).write_text("\n".join(wanted) + "\n")
     (ROOT / OURS).write_text("\n".join(kept + locked) + "\n")

@@ -14,6 +14,7 @@ import urllib.request
 
 import pytest
 
+from scripts.course.student_half import student_half
 from scripts.interp.base.paths import ROOT
 
 AS_PYTHON = (
@@ -94,31 +95,53 @@ INSTALLED_AS = {"IPython": "ipython", "yaml": "pyyaml"}
 OURS = {"scripts", "tests", "fixtures_gpt2", "conftest"}
 
 
-def imported_packages() -> dict[str, str]:
-    """Every package that our code and the labs import, standard library aside, and a file that does."""
+def imported_packages(sources: list[tuple[str, str]]) -> dict[str, str]:
+    """Every package that code imports, standard library aside, and the name of a source that does."""
     found = {}
-    files = [*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "conftest.py"]
-    sources = [(path, path.read_text(encoding="utf-8")) for path in files]
-    for path in (ROOT / "solutions").glob("*.ipynb"):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources += [(path, "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
     for path, source in sources:
         for node in ast.walk(ast.parse(source)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module]
-            found.update({name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names})
+            found.update({name.partition(".")[0]: path for name in names})
     return {name: path for name, path in found.items() if name not in sys.stdlib_module_names | OURS}
 
 
-def test_everything_that_is_imported_is_a_direct_requirement():
-    pinned = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.M)
-    imported = imported_packages()
-    assert {"torch", "numpy", "IPython", "nbgrader"} <= imported.keys()
-    missing = {
+def code_of(path: str, text: str) -> list[tuple[str, str]]:
+    """The code of a module, or of each cell of a notebook, with its path."""
+    if path.endswith(".py"):
+        return [(path, text)]
+    cells = json.loads(text)["cells"] if path.endswith(".ipynb") else []
+    return [(path, "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+
+
+def not_pinned(imported: dict[str, str], requirements: str) -> dict[str, str]:
+    pinned = re.findall(r"^([\w.-]+)==", requirements, re.M)
+    return {
         name: path for name, path in imported.items() if INSTALLED_AS.get(name, name.replace("_", "-")) not in pinned
     }
+
+
+def test_everything_that_is_imported_is_a_direct_requirement():
+    files = [*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "conftest.py"]
+    files += (ROOT / "solutions").glob("*.ipynb")
+    sources = [code for path in files for code in code_of(str(path), path.read_text(encoding="utf-8"))]
+    imported = imported_packages(sources)
+    assert {"torch", "numpy", "IPython", "nbgrader"} <= imported.keys()
+    missing = not_pinned(imported, (ROOT / "requirements.txt").read_text())
     assert not missing, "pin them in requirements.txt with the versions of requirements.lock"
+
+
+def test_what_students_install_is_all_that_their_half_imports():
+    """And no more than that is left out: what tests, style and the site need is for instructors only."""
+    files = {name: content for name, content in student_half().items() if name.endswith((".py", ".ipynb", ".txt"))}
+    imported = imported_packages([code for name in files for code in code_of(name, files[name].decode("utf-8"))])
+    theirs = files["requirements.txt"].decode("utf-8")
+    assert {"torch", "numpy", "sae_lens", "nbgrader"} <= imported.keys() and "jupyterlab==" in theirs
+    missing = not_pinned(imported, theirs)
+    assert not missing, "their half runs without what requirements.txt has for instructors only"
+    for package in ("pytest", "nbval", "beartype", "ruff", "uv", "playwright"):
+        assert f"{package}==" not in theirs
 
 
 def test_doctor_finds_this_environment_in_order():

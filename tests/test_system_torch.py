@@ -20,7 +20,7 @@ from scripts.interp.base.paths import ROOT
 TORCH = "2.10.0a0+b558c98.nv25.11"
 SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 REQUIREMENTS = "torch==2.13.0\nnumpy==2.5.5\nscipy==1.18.1\nlens==3.0\npanel==4.6\n"
-LOCK = REQUIREMENTS + "small==1.0\nsetuptools==84.0\n"
+LOCK = REQUIREMENTS + "small==1.0\nsetuptools==84.0\npyarrow==26.0\n"
 # builds this project's wheel, as setuptools does
 BACKEND = """
 import zipfile
@@ -87,8 +87,8 @@ def machine(tmp_path):
     wheels = tmp_path / "wheels"
     for name, version, *needs in [
         ("torch", "2.13.0"), ("numpy", "2.5.5"), ("scipy", "1.18.1", "numpy>=2"), ("scipy", "1.17.1", "numpy>=1.26"),
-        ("lens", "3.0", "torch>=2.6", "numpy", "panel>=4.1"), ("panel", "4.6"), ("panel", "4.3"),
-        ("setuptools", "84.0"),
+        ("lens", "3.0", "torch>=2.6", "pyarrow", "panel>=4.1"), ("panel", "4.6"), ("panel", "4.3"),
+        ("setuptools", "84.0"), ("pyarrow", "25.0"), ("pyarrow", "26.0"),
     ]:  # fmt: skip
         wheel(wheels, name, version, *needs)
     clone = tmp_path / "a clone"
@@ -130,7 +130,7 @@ def test_everything_else_is_installed_around_the_systems_torch_through_its_const
     assert found.returncode == 0, found.stderr + found.stdout
     assert f"PyTorch: {TORCH}" in found.stdout and "CUDA 13.0" in found.stdout and "leaves no set" not in found.stdout
     # panel stays at the version that the constraint file names, and scipy is one for the numpy that is there
-    assert installed(machine) == {"lens-3.0", "scipy-1.17.1", "setuptools-84.0", "labs-1.0"}
+    assert installed(machine) == {"lens-3.0", "scipy-1.17.1", "pyarrow-25.0", "setuptools-84.0", "labs-1.0"}
     assert files_of(machine / "system") == before
     code = "import lens, numpy, panel, torch as t; print(t.version.cuda, *(p.__version__ for p in (t, numpy, panel)))"
     python = machine / "a clone/.venv/bin/python"
@@ -149,7 +149,21 @@ def test_constraints_that_leave_no_way_are_kept_for_torch_numpy_and_cuda_only(ma
     assert naive.returncode == 1 and "ResolutionImpossible" in naive.stderr
     found = set_up(machine)
     assert found.returncode == 0 and "leaves no set of versions" in found.stdout, found.stderr
-    assert installed(machine) == {"lens-3.0", "scipy-1.17.1", "panel-4.6", "setuptools-84.0", "labs-1.0"}
+    assert installed(machine) == {
+        "lens-3.0",
+        "scipy-1.17.1",
+        "pyarrow-25.0",
+        "panel-4.6",
+        "setuptools-84.0",
+        "labs-1.0",
+    }
+
+
+def test_set_up_stops_where_packages_do_not_go_with_the_systems(machine):
+    wheel(machine / "wheels", "scipy", "1.17.1", **{"scipy/__init__": "raise ImportError('numpy 2 is needed')"})
+    found = set_up(machine)
+    assert found.returncode == 1 and "system's PyTorch and numpy: ImportError: numpy 2 is needed. To" in found.stderr
+    assert not (machine / "a clone/.venv/setup.stamp").exists()
 
 
 @pytest.mark.parametrize("name", ["torch", "numpy", "nvidia-cuda-runtime"])

@@ -9,7 +9,8 @@ Only files that git tracks are taken, with the text that they have now, and a ru
 - modules: those that the Makefile, the pages and the notebooks name, and what these import.
 
 Before that, what stands between a line `instructors only` and a line `end of instructors only` (as comments) is left
-out of the Makefile, the pages and pyproject.toml. So a page, a target or a module that only such lines name stays out.
+out of the Makefile, the pages, pyproject.toml and requirements.txt. So a page, a target or a module that only such
+lines name stays out.
 """
 
 import argparse
@@ -91,7 +92,7 @@ def read(root: Path, name: str) -> bytes:
 
 def for_students(name: str, content: bytes) -> bytes:
     """A file without what is for instructors only. Raises `NoStudentHalf` where such a part has no beginning or end."""
-    if name != "Makefile" and not name.endswith((".md", ".toml")):
+    if name not in ("Makefile", "requirements.txt") and not name.endswith((".md", ".toml")):
         return content
     text = INSTRUCTORS_ONLY.sub("", content.decode("utf-8"))
     if "instructors only" in text:

@@ -34,6 +34,17 @@ def cpu_name() -> str:
     return named[0] if named else platform.processor() or "unknown"
 
 
+def gpu_shares_memory() -> bool:
+    """Whether the current GPU has no memory of its own, as NVIDIA's GB10 (DGX Spark): it takes the machine's.
+
+    `torch.cuda.mem_get_info` calls memory taken there that holds files which were read, although the system gives it
+    back when somebody needs it; what is available is known to the system.
+    """
+    if not torch.cuda.is_available():
+        return False
+    return bool(getattr(torch.cuda.get_device_properties(torch.cuda.current_device()), "is_integrated", False))
+
+
 def process_megabytes(field: str) -> float:
     """A line of /proc/self/status in MB, such as VmRSS, or VmHWM for the peak. OSError or ValueError without it."""
     for line in Path("/proc/self/status").read_text().splitlines():

@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from scripts.interp.base.errors import ModelUnavailable
+from scripts.interp.base.machine import gpu_shares_memory
 from scripts.interp.models.costs import BYTES
 from scripts.interp.models.hub import ask_hub, hub_lookups
 from scripts.interp.models.registry import MODELS, is_here
@@ -16,8 +17,8 @@ OVERHEAD_GB = 0.5  # of a process with its libraries; the registry's memory is t
 
 
 def machine_memory() -> tuple[float, float]:
-    """Free memory and all memory in GB: of the GPU if there is one, of the machine otherwise."""
-    if torch.cuda.is_available():
+    """Free memory and all memory in GB: of the GPU if it has its own, of the machine otherwise."""
+    if torch.cuda.is_available() and not gpu_shares_memory():
         free, total = torch.cuda.mem_get_info()
     else:
         found = psutil.virtual_memory()
@@ -28,8 +29,8 @@ def machine_memory() -> tuple[float, float]:
 def what_is_missing(name: str, dtype: str = "bfloat16") -> str:
     """One sentence that says what a model of the registry lacks on this machine, or "" if it can be loaded.
 
-    Counted are the memory of the GPU if there is one, of the machine otherwise; disk space for a download; and whether
-    the weights are here or their hub answers. Raises ValueError for a name or dtype that is not known.
+    Counted are the memory of the GPU if it has its own, of the machine otherwise; disk space for a download; and
+    whether the weights are here or their hub answers. Raises ValueError for a name or dtype that is not known.
     """
     if name not in MODELS or dtype not in BYTES:
         raise ValueError(
@@ -37,7 +38,7 @@ def what_is_missing(name: str, dtype: str = "bfloat16") -> str:
         )
     model = MODELS[name]
     needed = OVERHEAD_GB + (model.memory_gb - OVERHEAD_GB) * BYTES[dtype] / 4
-    on_gpu = torch.cuda.is_available()
+    on_gpu = torch.cuda.is_available() and not gpu_shares_memory()
     free, _ = machine_memory()
     missing = []
     if needed > free:

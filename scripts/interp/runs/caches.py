@@ -13,6 +13,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from scripts.interp.base.machine import gpu_shares_memory
 from scripts.interp.base.numbers import is_integer
 from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.prompts import check_layer
@@ -27,12 +28,14 @@ class MemoryReport(NamedTuple):
     resident: float  # what the process occupies in RAM
     cuda_allocated: float | None  # what tensors occupy on the current GPU; None without one
     cuda_reserved: float | None  # what torch has taken from the GPU for them
+    available: float | None = None  # of the memory that the machine and a GPU share; None if the GPU has its own
 
     def __str__(self) -> str:
         line = f"RAM {self.resident:,.0f} MB"
         if self.cuda_allocated is None:
             return line + ", no GPU"
-        return line + f", GPU {self.cuda_allocated:,.0f} MB in tensors, {self.cuda_reserved:,.0f} MB reserved"
+        line += f", GPU {self.cuda_allocated:,.0f} MB in tensors, {self.cuda_reserved:,.0f} MB reserved"
+        return line if self.available is None else f"{line}; one memory for both, {self.available:,.0f} MB available"
 
 
 def memory_report() -> MemoryReport:
@@ -40,7 +43,8 @@ def memory_report() -> MemoryReport:
     resident = psutil.Process().memory_info().rss / 1e6
     if not torch.cuda.is_available():
         return MemoryReport(resident, None, None)
-    return MemoryReport(resident, torch.cuda.memory_allocated() / 1e6, torch.cuda.memory_reserved() / 1e6)
+    available = psutil.virtual_memory().available / 1e6 if gpu_shares_memory() else None
+    return MemoryReport(resident, torch.cuda.memory_allocated() / 1e6, torch.cuda.memory_reserved() / 1e6, available)
 
 
 def free_memory() -> None:
