@@ -95,7 +95,7 @@ def pip(step: str, *arguments: str, **environment: str) -> None:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, "PIP_USER": "0", **environment},  # some hubs have pip install into the home folder
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

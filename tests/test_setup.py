@@ -11,9 +11,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
+from scripts import check_requirements
 from scripts.course.student_half import student_half
 from scripts.interp.base.paths import ROOT
 
@@ -88,6 +90,18 @@ def test_every_direct_pin_stands_in_the_lock():
         # a package with several versions has a pin for each of them
         versions = re.findall(rf"^{re.escape(name)}==([\w.]+)", lock, re.M)
         assert len(versions) == sum(other.startswith(f"{name}==") for other in pins), f"{name} {versions}"
+
+
+def test_a_new_lock_keeps_the_versions_of_the_old_one(monkeypatch):
+    """uv prefers what it finds in the file that it is to write."""
+
+    def resolve(*options):
+        output = Path(options[options.index("--output-file") + 1])
+        output.write_text(output.read_text() + "new==1.0\n")
+        return ""
+
+    monkeypatch.setattr(check_requirements, "resolve", resolve)
+    assert check_requirements.lock("old==0.9\n") == "old==0.9\nnew==1.0\n"
 
 
 # What is imported under another name than it is installed under
