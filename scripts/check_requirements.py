@@ -31,6 +31,7 @@ def resolve(*options: str) -> str:
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-annotate", "--no-header", *options]
     # uv must see pip's public index alone: a machine's own wheels would end up in a lock meant for all
     environment = {key: value for key, value in os.environ.items() if not key.startswith("UV_")}
+    environment["MACOSX_DEPLOYMENT_TARGET"] = "14.0"  # PyTorch publishes nothing for an older macOS
     found = subprocess.run([*command, str(REQUIREMENTS)], text=True, capture_output=True, env=environment)
     if found.returncode != 0:
         sys.exit(f"requirements.txt does not resolve with {' '.join(options)}:\n{found.stderr.strip()}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
 from scripts.interp.base.errors import ModelUnavailable
