@@ -187,7 +187,9 @@ def test_system_is_refused_without_torch_and_without_cuda(machine):
     found = set_up(machine, "system")
     assert found.returncode == 1 and f"{TORCH} of {machine}/system/bin/python was built without CUDA" in found.stderr
     shutil.rmtree(machine / "system" / SITE / "torch")
-    found = set_up(machine, "system")
+    code = "from scripts import setup_environment as s; s.TRIED = (); s.main(['system'])"
+    found = run(machine, machine / "system/bin/python", "-c", code)
+    assert "The labs were not tried with Python 3." in found.stdout
     assert found.returncode == 1 and "has none. Name a Python that has one" in found.stderr
     assert not (machine / "a clone/.venv").exists() and set_up(machine, "ours").returncode == 2
 
