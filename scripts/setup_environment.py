@@ -49,7 +49,7 @@ STAMP = VENV / "setup.stamp"
 CHOICE = VENV / "setup.json"  # which way was taken, whether somebody asked for it, and which Python made `.venv`
 
 OLDEST, NEWEST = (3, 10), (3, 14)
-TRIED = ((3, 11), (3, 13), (3, 14))  # labs and tests ran with these; there are wheels for the others, too
+TRIED = ((3, 11), (3, 12), (3, 13))  # labs' tests ran with these; there are wheels for the others, too
 
 
 def recorded() -> dict:

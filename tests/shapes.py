@@ -76,7 +76,11 @@ def _fields(kind: type) -> dict:
 
 def _hints(annotated, names: dict) -> dict:
     """The annotations with a shape in them, evaluated where these names are known."""
-    hints = typing.get_type_hints(annotated, names, _Names(names))
+    known = _Names(names)  # typing.get_type_hints would copy it from Python 3.14 on, and lose what is in its class
+    hints = {
+        name: eval(hint, names, known) if isinstance(hint, str) else hint
+        for name, hint in annotated.__annotations__.items()
+    }
     return {name: hint for name, hint in hints.items() if _has_shape(hint)}
 
 

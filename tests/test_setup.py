@@ -61,11 +61,11 @@ def test_another_python_is_refused_with_what_to_do(clone, version):
 
 
 def test_a_failed_installation_says_why_and_does_not_count_as_done(clone):
-    found = run(clone, "-m", "scripts.setup_environment")
+    found = run(clone, "-m", "scripts.setup_environment", "pinned")
     assert found.returncode == 1 and "Traceback" not in found.stderr
     assert "pip could not install PyTorch" in found.stderr and "torch==" in found.stderr
     assert not (clone / ".venv" / "setup.stamp").exists()
-    again = run(clone, "-m", "scripts.setup_environment")
+    again = run(clone, "-m", "scripts.setup_environment", "pinned")
     assert again.returncode == 1 and "pip could not install PyTorch" in again.stderr
 
 
@@ -73,11 +73,13 @@ def test_a_finished_set_up_returns_at_once_until_something_changes(clone):
     code = "from scripts import setup_environment as s; s.create_environment(); s.STAMP.write_text(s.fingerprint())"
     assert run(clone, "-c", code).returncode == 0
     started = time.monotonic()
-    found = run(clone, "-m", "scripts.setup_environment")
+    found = run(clone, "-m", "scripts.setup_environment", "pinned")
     assert found.returncode == 0 and found.stdout == "" and time.monotonic() - started < 5
     with (clone / "requirements.txt").open("a") as file:
         file.write("# changed\n")
-    assert run(clone, "-m", "scripts.setup_environment").returncode == 1  # it tries to install again, from nowhere
+    assert (
+        run(clone, "-m", "scripts.setup_environment", "pinned").returncode == 1
+    )  # it tries to install again, from nowhere
 
 
 def test_every_direct_pin_stands_in_the_lock():
