@@ -124,7 +124,7 @@ def test_head_scores_are_sequential_and_effects_centred():
     effects = torch.zeros(6, 4)
     effects[2, 1], effects[3, 3] = -2.0, 0.5
     scale = plot_head_scores(effects, effect=True, unit="logit difference").layout.coloraxis
-    assert (scale.cmin, scale.cmax) == (-2, 2) and scale.colorbar.title.text == "logit difference"
+    assert (scale.cmin, scale.cmax) == (-2, 2) and scale.colorbar.title.text == "logit difference<br>&nbsp;"
     middle = [color for place, color in scale.colorscale if place == 0.5]
     assert middle == ["rgb(247,247,247)"]  # zero is neither colour
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.interp.figures.style import LINES, new_figure
+from scripts.interp.figures.style import LINES, legend_above, new_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -47,7 +47,7 @@ def plot_curves(
             in_legend.add(name)
         figure.update_yaxes(title=y, row=row, col=1)
     figure.update_xaxes(title=x, row=len(panels), col=1)
-    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1.02, yanchor="bottom"))
+    legend_above(figure)
     return figure
 
 
@@ -63,15 +63,16 @@ def plot_densities(
     lowest = math.log10(1 / n_tokens)
     width = -lowest / bins
     middles, never = [lowest + (i + 0.5) * width for i in range(bins)], lowest - 2 * width
+    ranges = [f"{10 ** (m - width / 2):.2g} to {10 ** (m + width / 2):.2g}" for m in middles]
     rows = dict(rows=len(frequencies), cols=1, shared_xaxes=True, vertical_spacing=0.09)
     height, margin = 120 + 190 * len(frequencies), (70, 30, 90, 60)
     figure = new_figure(title, 820, height, margin, subplot_titles=list(frequencies), **rows)
     for row, values in enumerate(frequencies.values(), start=1):
         counts = torch.histc(values[values > 0].log10(), bins, lowest, 0).tolist()
         nowhere = [int((values == 0).sum())]
-        place = dict(width=width, row=row, col=1)
-        figure.add_bar(x=middles, y=counts, marker_color=LINES[0], name="units", **place)
-        figure.add_bar(x=[never], y=nowhere, marker_color=LINES[1], name="on no token", **place)
+        place = dict(width=width, hovertemplate="%{hovertext}: %{y} units<extra></extra>", row=row, col=1)
+        figure.add_bar(x=middles, y=counts, hovertext=ranges, marker_color=LINES[0], name="units", **place)
+        figure.add_bar(x=[never], y=nowhere, hovertext=["never"], marker_color=LINES[1], name="on no token", **place)
         figure.update_yaxes(title="units", row=row, col=1)
     powers = range(math.ceil(lowest), 1)
     figure.update_xaxes(tickvals=[never, *powers], ticktext=["never", *(f"{10.0**p:g}" for p in powers)])

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from scripts.interp.figures.style import LINES, new_figure
+from scripts.interp.figures.style import LINES, legend_above, new_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -45,5 +45,5 @@ def plot_frontiers(
     ticks = [digit * 10.0**power for power in range(-3, 9) for digit in (1, 2, 5)]  # by itself it writes 2, 3, 4
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:,g}" for tick in ticks])
     figure.update_xaxes(title=x, row=len(panels), col=1)
-    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1.06, yanchor="bottom"))
+    legend_above(figure)
     return figure

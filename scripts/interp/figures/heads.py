@@ -25,6 +25,7 @@ from scripts.interp.figures.style import (
     token_labels,
     visible,
 )
+from scripts.interp.figures.words import details, table
 from scripts.interp.runs.logits import logit_lens
 from scripts.interp.runs.prompts import Prompt, single_prompt_tokens
 
@@ -91,7 +92,21 @@ def plot_attention_heads(cache: Mapping[str, Tensor], tokens: Sequence[str], lay
     )
     # Shown as it is, circuitsvis asks the internet each time, and loads its script from there when it can. Its
     # local page begins with a <div/>, which HTML does not know: it would swallow whatever follows.
-    return HTML(view.local_src.replace("/>", "></div>", 1))
+    return HTML(view.local_src.replace("/>", "></div>", 1) + _heads_in_words(patterns, tokens, layer))
+
+
+def _heads_in_words(patterns: Float[Tensor, "n_heads pos pos"], tokens: Sequence[str], layer: int) -> str:
+    """What is drawn of all heads, as a table: the position that each looks at most, from every position."""
+    names = [f"{position} {visible(token)}" for position, token in enumerate(tokens)]
+    weights, keys = patterns.detach().float().cpu().max(dim=-1)
+    rows = (
+        [f"head {head}", *(f"{names[key]}: {weight:.2f}" for weight, key in zip(*row))]
+        for head, row in enumerate(zip(weights.tolist(), keys.tolist()))
+    )
+    words = "One heatmap a head: rows are the positions that look, columns those looked at. The table tells the "
+    words += "position that each head looks at most, and with what weight, from every position."
+    title = f"attention of the {len(patterns)} heads of layer {layer}"
+    return details(title, words, [table("", ["", *names], rows)])
 
 
 def plot_head_scores(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scripts.interp.base.files import write_atomically
 from scripts.interp.figures.style import INK, LINES, token_labels
+from scripts.interp.figures.words import figure_in_words, words_and_numbers
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -25,10 +26,10 @@ STRONG = (95, 168, 220)  # background of a token at the feature's maximum; light
 def save_figure(figure: go.Figure | HTML | str, path: str | Path, description: str | None = None) -> Path:
     """Write a figure, or a piece of HTML, as one web page that needs no network; return the path.
 
-    description: what the figure shows, for readers who can't see it; it stands under the figure
+    description: what is to be seen in the figure; it stands under it
 
-    The page appears whole or not at all. Raises ValueError for something else and for a path that is no .html
-    file.
+    A Plotly figure has a text alternative, and under it, folded, a table of its numbers. The page appears whole or not
+    at all. Raises ValueError for something else and for a path that is no .html file.
     """
     from IPython.display import HTML
     from plotly.graph_objects import Figure
@@ -39,7 +40,8 @@ def save_figure(figure: go.Figure | HTML | str, path: str | Path, description: s
     title = path.stem.replace("_", " ")
     if isinstance(figure, Figure):
         title = figure.layout.title.text or title
-        body = figure.to_html(full_html=False, include_plotlyjs=True, div_id="figure")
+        drawn = figure.to_html(full_html=False, include_plotlyjs=True, div_id="figure")
+        body = f'<div role="img" aria-label="{html.escape(figure_in_words(figure))}">\n{drawn}\n</div>'
     elif isinstance(figure, (HTML, str)):
         body = figure if isinstance(figure, str) else figure.data
     else:
@@ -47,8 +49,11 @@ def save_figure(figure: go.Figure | HTML | str, path: str | Path, description: s
     title = html.escape(html.unescape(re.sub(r"<[^>]*>", " ", title)))
     if description:
         text = html.escape(description)
-        caption = f'<figcaption style="font-family: sans-serif; max-width: 50em">{text}</figcaption>'
-        body = f'<figure role="group" aria-label="{title}">\n{body}\n{caption}\n</figure>'
+        body += f'\n<figcaption style="font-family: sans-serif; max-width: 50em">{text}</figcaption>'
+    if isinstance(figure, Figure):
+        body += f"\n{words_and_numbers(figure)}"
+    if description or isinstance(figure, Figure):
+        body = f'<figure role="group" aria-label="{title}" style="margin: 0">\n{body}\n</figure>'
     head = f'<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>'
     write_atomically(path, f"<!DOCTYPE html>\n{head}\n<body>\n{body}\n</body>\n</html>\n")
     return path
@@ -96,7 +101,7 @@ def histogram(values: Float[Tensor, " n"]) -> str:
         for i, share in enumerate((counts / counts.max()).tolist())
     )
     what = f"histogram of {len(values)} activations up to {largest:.1f}"
-    under = f'y="{height + 15}" font-size="12"'
+    under = f'y="{height + 15}" font-size="12" fill="currentColor"'
     return (
         f'<svg width="{width}" height="{height + 20}" role="img" aria-label="{what}">{bars}<text x="0" {under}>0</text>'
         f'<text x="{width}" {under} text-anchor="end">{largest:.1f}</text></svg>'

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SEQUENTIAL, DIVERGING = "Blues", "RdBu"
 UNDER_TEXT = ("#ffffff", "#5fa8dc")  # light enough to read a token on it
 INK, PALE, EDGE = "#1f2933", "#b8c2cc", "#c9d1d9"
+TITLE_TOP, LEGEND_TOP = 12, 36  # in pixels from the top of the figure
 # told apart by colour-blind readers, in this order
 LINES = ("#1f6fb2", "#c0392b", "#2e8b57", "#8e5bb5", "#c9822b", "#4d4d4d")
 
@@ -25,16 +26,19 @@ def new_figure(
 ) -> go.Figure:
     """An empty figure in the style of the labs; every Plotly figure starts here.
 
+    It is drawn on white, in a dark theme too: colour scales whose middle or end is white mean "nothing" by it.
+
     width, height: in pixels
     margin: left, right, above and below, in pixels
     panels: for several panels what `plotly.subplots.make_subplots` takes, such as rows, cols and subplot_titles
     """
-    from plotly.graph_objects import Figure
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(**panels) if panels else Figure()
+    from scripts.interp.figures.shown import ShownFigure
+
+    figure = make_subplots(figure=ShownFigure(), **panels) if panels else ShownFigure()
     figure.update_layout(
-        title=dict(text=title, x=0.02, xanchor="left"),
+        title=dict(text=title, x=0.02, xanchor="left", y=1, yref="container", yanchor="top", pad_t=TITLE_TOP),
         width=width,
         height=height,
         template="plotly_white",
@@ -45,8 +49,17 @@ def new_figure(
 
 
 def scale_title(text: str) -> dict[str, str]:
-    """A colour scale's title, beside it: above it, the title would touch the topmost number."""
-    return dict(text=text, side="right")
+    """A colour scale's title, above it: Plotly draws one beside it over the scale's numbers.
+
+    The empty line keeps it from the topmost number.
+    """
+    return dict(text=f"{text}<br>&nbsp;", side="top")
+
+
+def legend_above(figure: go.Figure) -> None:
+    """Put the legend on a line of its own between the title and the panels."""
+    y = 1 - LEGEND_TOP / figure.layout.height
+    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=y, yref="container", yanchor="top"))
 
 
 def layer_axis(n_layers: int, n_ticks: int = 10) -> dict:
