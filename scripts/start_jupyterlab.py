@@ -11,24 +11,20 @@ from pathlib import Path
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT
 
-
-# What nbgrader adds to JupyterLab for instructors. Its Validate button stays.
-NOT_FOR_STUDENTS = ("menu", "assignment-list", "course-list", "create-assignment", "formgrader")
+# What nbgrader adds for instructors: parts of the page, and of the server. Its Validate button stays.
+PANELS = ("menu", "assignment-list", "course-list", "create-assignment", "formgrader")
+SERVER_PARTS = ("assignment_list", "course_list", "formgrader")
 
 
 def main() -> None:
     command = [sys.executable, "-m", "jupyter", "lab"]
     if not any(argument.startswith("--notebook-dir") for argument in sys.argv):
         command.append(f"--notebook-dir={ROOT / 'notebooks'}")
+    share = Path(sys.prefix) / "share/jupyter"
     # JupyterLab otherwise asks to be allowed to fetch news, and looks for newer versions of itself
     quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-    share = Path(sys.prefix) / "share/jupyter"
     write_atomically(share / "lab/settings/overrides.json", json.dumps(quiet))
-    # in a folder that only this JupyterLab reads: an instructor who starts `jupyter lab` finds the Formgrader there
-    hidden = {"disabledExtensions": {f"@jupyter/nbgrader:{name}": True for name in NOT_FOR_STUDENTS}}
-    write_atomically(share / "students/labconfig/page_config.json", json.dumps(hidden))
-    others = os.environ.get("JUPYTER_CONFIG_PATH")
-    os.environ["JUPYTER_CONFIG_PATH"] = str(share / "students") + (os.pathsep + others if others else "")
+    hide_from_students(share / "labs_for_students")
     has_display = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_display:
         print("No display here: open the address printed below in a browser (Ctrl-C stops JupyterLab).", flush=True)
@@ -36,6 +32,20 @@ def main() -> None:
     if hasattr(os, "getuid") and os.getuid() == 0:
         command.append("--allow-root")
     os.execv(sys.executable, command + sys.argv[1:])
+
+
+def hide_from_students(folder: Path) -> None:
+    """Let the JupyterLab that this process becomes leave out PANELS and SERVER_PARTS.
+
+    Other JupyterLabs of this environment don't read the folder: with `jupyter lab` an instructor has the Formgrader.
+    """
+    page = {"disabledExtensions": {f"@jupyter/nbgrader:{name}": True for name in PANELS}}
+    write_atomically(folder / "labconfig/page_config.json", json.dumps(page))
+    parts = {f"nbgrader.server_extensions.{name}": False for name in SERVER_PARTS}
+    server = {"ServerApp": {"jpserver_extensions": parts}}
+    write_atomically(folder / "jupyter_server_config.d/labs_for_students.json", json.dumps(server))
+    others = os.environ.get("JUPYTER_CONFIG_PATH")
+    os.environ["JUPYTER_CONFIG_PATH"] = str(folder) + (os.pathsep + others if others else "")
 
 
 if __name__ == "__main__":
