@@ -45,7 +45,8 @@ def figure_in_words(figure: go.Figure) -> str:
     """What a Plotly figure of ours is, in a few sentences: panels, axes, ranges, and where the largest number is."""
     said = [_title(figure) or "A figure"]
     for name, traces in _panels(figure):
-        said.append(f"{name}: {_panel_in_words(figure, traces)}" if name else _panel_in_words(figure, traces))
+        words = _panel_in_words(figure, traces)
+        said.append(f"{name}: {words}" if name else words[0].upper() + words[1:])
     across, up = _axis_title(figure, "x"), _axis_title(figure, "y")
     said += [f"Horizontal axis: {across}"] * bool(across) + [f"Vertical axis: {up}"] * bool(up)
     return ". ".join(said) + "."
@@ -87,7 +88,7 @@ def _panel_in_words(figure: go.Figure, traces: Sequence[Any]) -> str:
     kind = " and ".join(dict.fromkeys(kinds[trace.type if trace.type == "bar" else trace.mode] for trace in traces))
     names = list(dict.fromkeys(plain(trace.name) for trace in traces if trace.name))
     names = names[:MOST_NAMES] + [f"and {len(names) - MOST_NAMES} more"] * (len(names) > MOST_NAMES)
-    of = f" ({', '.join(names)})" if names else ""
+    of = f" ({'; '.join(names)})" if names else ""
     (left, right), (low, high) = (_range(value for trace in traces for value in trace[axis]) for axis in "xy")
     x_range = "" if traces[0].hovertext is not None else f"from {left} to {right} across, "  # x is a place, no number
     return f"{kind}{of}, {x_range}from {low} to {high} upwards"
@@ -143,7 +144,8 @@ def _labels(figure: go.Figure, trace: Any) -> tuple[list[str], list[str]]:
 
 def _axis_title(figure: go.Figure, letter: str) -> str:
     axes = figure.select_xaxes() if letter == "x" else figure.select_yaxes()
-    said = (plain(axis.title.text) + " (logarithmic)" * (axis.type == "log") for axis in axes if axis.title.text)
+    titles = [(plain(axis.title.text), axis.type == "log") for axis in axes if axis.title.text]
+    said = (f"{title}, logarithmic" if is_log and "log" not in title else title for title, is_log in titles)
     return "; ".join(dict.fromkeys(said))
 
 
