@@ -63,6 +63,7 @@ SECONDS = {
     "test_devices": 35,
     "test_roleplay_adapter": 34,
     "test_patching_benchmark": 29,
+    "test_browser": 60,
     "test_embedded_model": 28,
     "test_no_answers": 25,
     "test_check": 23,

@@ -187,7 +187,7 @@ def plot_logit_lens(model: TransformerBridge, prompt: Prompt, title: str | None 
     texts = [_tokens_as_text(model, layer.indices) for layer in best]
     labels = token_labels(_tokens_as_text(model, tokens))
     title = title or "Logit lens: most likely next token"
-    figure = new_figure(title, 72 * len(tokens) + 220, 21 * len(best) + 190)
+    figure = new_figure(title, 72 * len(tokens) + 220, max(120, 21 * len(best)) + 190)
     figure.add_heatmap(
         z=[layer.values.tolist() for layer in best],
         text=[token_labels(row, longest=8) for row in texts],

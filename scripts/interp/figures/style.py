@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SEQUENTIAL, DIVERGING = "Blues", "RdBu"
 UNDER_TEXT = ("#ffffff", "#5fa8dc")  # light enough to read a token on it
 INK, PALE, EDGE = "#1f2933", "#b8c2cc", "#c9d1d9"
-TITLE_TOP, LEGEND_TOP = 12, 36  # in pixels from the top of the figure
+TITLE_TOP, LEGEND_TOP = 10, 32  # in pixels from the top of the figure
 # told apart by colour-blind readers, in this order
 LINES = ("#1f6fb2", "#c0392b", "#2e8b57", "#8e5bb5", "#c9822b", "#4d4d4d")
 

@@ -47,8 +47,10 @@ def figure_in_words(figure: go.Figure) -> str:
     for name, traces in _panels(figure):
         words = _panel_in_words(figure, traces)
         said.append(f"{name}: {words}" if name else words[0].upper() + words[1:])
-    across, up = _axis_title(figure, "x"), _axis_title(figure, "y")
-    said += [f"Horizontal axis: {across}"] * bool(across) + [f"Vertical axis: {up}"] * bool(up)
+    for letter, name in (("x", "Horizontal"), ("y", "Vertical")):
+        if title := _axis_title(figure, letter):
+            is_log = figure.layout[f"{letter}axis"].type == "log" and "log" not in title
+            said.append(f"{name} axis: {title}{', logarithmic' * is_log}")
     return ". ".join(said) + "."
 
 
@@ -144,9 +146,7 @@ def _labels(figure: go.Figure, trace: Any) -> tuple[list[str], list[str]]:
 
 def _axis_title(figure: go.Figure, letter: str) -> str:
     axes = figure.select_xaxes() if letter == "x" else figure.select_yaxes()
-    titles = [(plain(axis.title.text), axis.type == "log") for axis in axes if axis.title.text]
-    said = (f"{title}, logarithmic" if is_log and "log" not in title else title for title, is_log in titles)
-    return "; ".join(dict.fromkeys(said))
+    return "; ".join(dict.fromkeys(plain(axis.title.text) for axis in axes if axis.title.text))
 
 
 def _x_values(trace: Any) -> Sequence[Any]:
