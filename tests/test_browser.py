@@ -124,7 +124,8 @@ def test_the_checks_of_figures_notice_what_is_wrong(offline, tmp_path):
     assert contrast(page, title) > READABLE
     page.evaluate("gd => gd.querySelector('.main-svg').style.background = '#111'", figure)
     assert contrast(page, title) < READABLE
-    page.evaluate("gd => Plotly.relayout(gd, {'coloraxis.colorbar.title.side': 'right'})", figure)
+    beside = "{'coloraxis.colorbar.title': {text: 'attention weight', side: 'right'}}"
+    page.evaluate(f"gd => Plotly.relayout(gd, {beside})", figure)
     assert any("attention weight" in pair for pair in overlapping_texts(figure))
     page.evaluate("gd => Plotly.relayout(gd, {'title.x': 0.9})", figure)
     assert "Scores | sticks out" in overlapping_texts(figure)
@@ -231,9 +232,9 @@ def test_a_figure_and_its_words_can_be_read_in_both_themes(first_section):
     assert_readable(page, output)
     assert painted_pixels(page, output.locator(".js-plotly-plot").element_handle()) > 400
     page.get_by_role("menuitem", name="Settings").click()
-    page.get_by_role("menuitem", name="Theme", exact=True).hover()
-    page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
-    page.wait_for_selector("body[data-jp-theme-light=false]")
+    for name in ("Theme", "JupyterLab Dark"):
+        page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{name}$")).click()
+    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     assert_readable(page, output)
 
 
