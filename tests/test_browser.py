@@ -127,7 +127,7 @@ def test_the_checks_of_figures_notice_what_is_wrong(offline, tmp_path):
     beside = "{'coloraxis.colorbar.title': {text: 'attention weight', side: 'right'}}"
     page.evaluate(f"gd => Plotly.relayout(gd, {beside})", figure)
     assert any("attention weight" in pair for pair in overlapping_texts(figure))
-    page.evaluate("gd => Plotly.relayout(gd, {'title.x': 0.9})", figure)
+    page.evaluate("gd => Plotly.relayout(gd, {'title.x': 0.97})", figure)
     assert "Scores | sticks out" in overlapping_texts(figure)
     page.evaluate("gd => Plotly.restyle(gd, {visible: false})", figure)
     assert painted_pixels(page, figure) == 0

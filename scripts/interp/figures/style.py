@@ -59,7 +59,8 @@ def scale_title(text: str) -> dict[str, str]:
 def legend_above(figure: go.Figure) -> None:
     """Put the legend on a line of its own between the title and the panels."""
     y = 1 - LEGEND_TOP / figure.layout.height
-    figure.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=y, yref="container", yanchor="top"))
+    legend = dict(orientation="h", x=1, xanchor="right", y=y, yref="container", yanchor="top")
+    figure.update_layout(legend=legend, margin_t=LEGEND_TOP + 60)
 
 
 def layer_axis(n_layers: int, n_ticks: int = 10) -> dict:
