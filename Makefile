@@ -9,7 +9,7 @@ PYTHON3 ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 
 
 # TORCH=system uses the PyTorch that this Python has, TORCH=pinned installs ours; without it, set-up chooses
 
-.PHONY: help setup model lab check doctor clean
+.PHONY: help setup model lab check container doctor clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,11 +21,15 @@ setup:
 model: setup  ## fetch and convert the embedded model (the other targets do it too)
 	@$(PYTHON) -m scripts.prepare_embedded_model
 
-lab: model  ## open JupyterLab on the student notebooks
-	@$(PYTHON) -m scripts.start_jupyterlab
+lab: model  ## open JupyterLab on the student notebooks; with options of its own: ARGS="--port=8899"
+	@$(PYTHON) -m scripts.start_jupyterlab $(ARGS)
 
 check: model  ## check your notebook of one lab: make check LAB=01
 	@$(PYTHON) -m scripts.course.check $(LAB)
+
+container:  ## build the container for a GPU and start JupyterLab in it (needs Docker and NVIDIA's container toolkit)
+	@mkdir -p notebooks outputs "$${HF_HOME:-$$HOME/.cache/huggingface}"
+	@LAB_UID=$$(id -u) LAB_GID=$$(id -g) docker compose up --build
 
 doctor:  ## say what is installed, what is missing and what to do
 	@test -n "$(PYTHON3)" || { echo "No Python 3.10 to 3.14 found. Install one, or name it: make PYTHON3=/path/to/python3.12" >&2; exit 1; }

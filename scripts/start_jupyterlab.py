@@ -23,12 +23,18 @@ def main() -> None:
     share = Path(sys.prefix) / "share/jupyter"
     # JupyterLab otherwise asks to be allowed to fetch news, and looks for newer versions of itself
     quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-    write_atomically(share / "lab/settings/overrides.json", json.dumps(quiet))
+    settle(share / "lab/settings/overrides.json", quiet)
     hide_from_students(share / "labs_for_students")
     has_display = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_display:
         print("No display here: open the address printed below in a browser (Ctrl-C stops JupyterLab).", flush=True)
         command.append("--no-browser")
+    if not os.access(ROOT / "notebooks", os.W_OK):
+        print(
+            f"{ROOT / 'notebooks'} can't be written to by this user, so nothing that you do there can be saved. In a "
+            "container: `make container` builds it for your user.",
+            flush=True,
+        )
     if hasattr(os, "getuid") and os.getuid() == 0:
         command.append("--allow-root")
     os.execv(sys.executable, command + sys.argv[1:])
@@ -40,12 +46,19 @@ def hide_from_students(folder: Path) -> None:
     Other JupyterLabs of this environment don't read the folder: with `jupyter lab` an instructor has the Formgrader.
     """
     page = {"disabledExtensions": {f"@jupyter/nbgrader:{name}": True for name in PANELS}}
-    write_atomically(folder / "labconfig/page_config.json", json.dumps(page))
+    settle(folder / "labconfig/page_config.json", page)
     parts = {f"nbgrader.server_extensions.{name}": False for name in SERVER_PARTS}
     server = {"ServerApp": {"jpserver_extensions": parts}}
-    write_atomically(folder / "jupyter_server_config.d/labs_for_students.json", json.dumps(server))
+    settle(folder / "jupyter_server_config.d/labs_for_students.json", server)
     others = os.environ.get("JUPYTER_CONFIG_PATH")
     os.environ["JUPYTER_CONFIG_PATH"] = str(folder) + (os.pathsep + others if others else "")
+
+
+def settle(path: Path, settings: dict) -> None:
+    """Write settings where they are not there yet: in a container the environment may be another user's."""
+    text = json.dumps(settings)
+    if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+        write_atomically(path, text)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ from pathlib import Path, PurePosixPath
 from scripts.interp.base.paths import ROOT
 
 FOLDERS = ("notebooks/", "checkpoints/", "configs/", "data/", "outputs/")
-FILES = ("Makefile", "README.md", "LICENSE", ".gitignore", "pyproject.toml", "requirements.txt", "requirements.lock")
+FILES = (
+    *("Makefile", "README.md", "LICENSE", ".gitignore", "pyproject.toml", "requirements.txt", "requirements.lock"),
+    *("Dockerfile", "compose.yaml", ".dockerignore"),
+)
 INSTRUCTORS_ONLY = re.compile(
     r"^ *(?:#|<!--) instructors only\b.*\n(?:.*\n)*? *(?:#|<!--) end of instructors only\b.*(?:\n|\Z)", re.M
 )
