@@ -2,11 +2,14 @@
 ARG BASE=nvcr.io/nvidia/pytorch:25.11-py3
 FROM ${BASE}
 
-# The user that runs the labs, with the host user's numbers, so that mounted folders stay writable on both sides.
+# The numbers of the user that runs the labs: the host user's, so that mounted folders stay writable on both sides. No
+# name is made for them, since Ubuntu's images have a user 1000 already. HOME can be written to by every user, for
+# `docker run --user`. NVIDIA's settings for its own JupyterLab would hold for ours too: they go.
 ARG LAB_UID=1000
 ARG LAB_GID=1000
-ENV HOME=/home/labs
-RUN mkdir -p /labs "${HOME}/.cache/huggingface" && chown -R "${LAB_UID}:${LAB_GID}" /labs "${HOME}"
+ENV HOME=/home/labs USER=labs
+RUN rm -f /usr/local/etc/jupyter/jupyter_*_config.py /usr/local/etc/jupyter/jupyter_*_config.json \
+    && mkdir -p /labs "${HOME}/.cache/huggingface" && chown "${LAB_UID}:${LAB_GID}" /labs && chmod -R a+rwX "${HOME}"
 USER ${LAB_UID}:${LAB_GID}
 WORKDIR /labs
 
@@ -21,7 +24,10 @@ RUN python3 -m scripts.setup_environment system
 COPY --chown=${LAB_UID}:${LAB_GID} . .
 RUN .venv/bin/python -m scripts.prepare_embedded_model && .venv/bin/python -m scripts.start_jupyterlab --version
 
+# NVIDIA's images let float32 products be rounded to TF32, which the labs' checks would see.
+ENV TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=0
 EXPOSE 8888
-HEALTHCHECK --start-period=60s CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8888/api', timeout=5)"]
+# without urllib, which would ask a proxy
+HEALTHCHECK --start-period=60s CMD ["python3", "-c", "import http.client; server = http.client.HTTPConnection('127.0.0.1', 8888, timeout=5); server.request('GET', '/api'); exit(server.getresponse().status != 200)"]
 # Inside, the server listens on every address: who may reach it is decided where the port is published.
 CMD [".venv/bin/python", "-m", "scripts.start_jupyterlab", "--ip=0.0.0.0", "--port=8888", "--ServerApp.port_retries=0"]

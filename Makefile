@@ -28,6 +28,7 @@ check: model  ## check your notebook of one lab: make check LAB=01
 	@$(PYTHON) -m scripts.course.check $(LAB)
 
 container:  ## build the container for a GPU and start JupyterLab in it (needs Docker and NVIDIA's container toolkit)
+	@command -v docker >/dev/null || { echo "No Docker here: docs/container.md says what the container needs. Without it: make lab" >&2; exit 1; }
 	@mkdir -p notebooks outputs "$${HF_HOME:-$$HOME/.cache/huggingface}"
 	@LAB_UID=$$(id -u) LAB_GID=$$(id -g) docker compose up --build
 
