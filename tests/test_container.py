@@ -73,13 +73,13 @@ def test_jupyterlab_is_reached_from_this_machine_alone_and_with_a_token():
     assert SERVICE["environment"]["JUPYTER_TOKEN"] is None  # passed on where it is set, never an empty one
     started = " ".join([*instructions("CMD"), *instructions("ENV"), *instructions("HEALTHCHECK")])
     assert not re.search(r"token=|password|allow.root|disable_check_xsrf", started, re.I)
-    assert re.findall(r"-p (\S+)", PAGE) == ["127.0.0.1:8888:8888"]
+    assert re.findall(r"-p (\S*:\S+)", PAGE) == ["127.0.0.1:8888:8888"]
 
 
 def test_the_health_check_asks_the_port_that_jupyterlab_has():
     [check], [command] = instructions("HEALTHCHECK"), instructions("CMD")
     [port] = instructions("EXPOSE")
-    assert f"127.0.0.1:{port}/api" in check and f"--port={port}" in command
+    assert re.search(rf"\b{port}\b", check) and f"--port={port}" in command
     assert "--ServerApp.port_retries=0" in command  # or it would take the next one, where nobody asks
     assert all(published.endswith(f":{port}") for published in SERVICE["ports"])
 
@@ -98,7 +98,7 @@ def test_the_health_check_sees_whether_jupyterlab_answers():
 
     def healthy(port: int) -> bool:
         proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-        command = [sys.executable, "-S", "-c", code.replace("8888", str(port))]
+        command = [sys.executable, "-c", code.replace("8888", str(port))]
         return subprocess.run(command, env=proxied, capture_output=True).returncode == 0
 
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
@@ -131,7 +131,7 @@ def test_work_and_models_are_mounted_where_the_labs_look():
     mounts = dict(re.fullmatch(r"(.+):(/[^:}]+)", mount).groups() for mount in SERVICE["volumes"])
     inside = set(mounts.values())
     assert {"/labs/notebooks", "/labs/outputs"} < inside and instructions("WORKDIR") == ["/labs"]
-    home = next(each.partition("=")[2] for each in instructions("ENV") if each.startswith("HOME="))
+    home = re.search(r"HOME=(\S+)", instructions("ENV")[0]).group(1)
     assert f"{home}/.cache/huggingface" in inside
 
 
