@@ -67,6 +67,7 @@ inside 1234:1234 python3 -m scripts.doctor || true
 health=$(buildah "${storage[@]}" inspect --type image --format '{{index .Docker.Config.Healthcheck.Test 3}}' $image)
 for user in 1234:1234 4321:4321; do
     step "JupyterLab as the user $user: nothing without its token, the health check, a lab with the network off"
+    container=$(buildah "${storage[@]}" from $image) # a new one, as every `docker run` makes it
     chown -R "$user" "$work/notebooks" "$work/outputs" "$work/hub"
     inside "$user" env JUPYTER_TOKEN=a-token-for-this-proof HEALTH="$health" sh -c '
         .venv/bin/python -m scripts.start_jupyterlab --ip=0.0.0.0 --port=8888 --ServerApp.port_retries=0 >/tmp/jupyter.log 2>&1 &
