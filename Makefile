@@ -11,6 +11,12 @@ PYTHON3 ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 
 
 .PHONY: help setup model lab check container doctor clean
 
+# what `make bundle` wrote has all packages in wheels/, and pip looks nowhere else (from the root, where set-up runs it)
+ifneq ($(wildcard wheels/*.whl),)
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := wheels
+endif
+
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -43,7 +49,7 @@ clean:  ## delete .venv, the fetched model and everything in outputs/
 		! -path outputs/sae_features -delete
 
 # instructors only: `make student` leaves out what stands from here to the end
-.PHONY: labs test test-quick release student grade report stability lock-check
+.PHONY: labs test test-quick release student bundle grade report stability lock-check
 
 labs: model  ## execute every solved lab, results in outputs/; some: LAB="02 03"; one after another: JOBS=1
 	@$(PYTHON) -m scripts.run_labs $(LAB) $(if $(JOBS),--jobs $(JOBS))
@@ -59,6 +65,9 @@ release: setup  ## regenerate notebooks/ from solutions/
 
 student: setup  ## write what students get, as a folder and a zip archive: make student DEST=dir
 	@$(PYTHON) -m scripts.course.student_half "$(DEST)"
+
+bundle: setup  ## a folder for a classroom without a network: make bundle DEST=dir; for other machines: FOR=linux-x86_64-3.12
+	@$(PYTHON) -m scripts.course.bundle "$(DEST)" $(FOR)
 
 grade: model  ## grade a class: make grade SUBMISSIONS=dir OUT=dir
 	@$(PYTHON) -m scripts.course.grade "$(SUBMISSIONS)" "$(OUT)"

@@ -203,6 +203,18 @@ def refuse(folder: Path, root: Path = ROOT) -> None:
         raise NoStudentHalf(f"{archive_of(folder)} is there already: name another folder, or remove it first.")
 
 
+def refuse_drift() -> None:
+    """Raise `NoStudentHalf` if notebooks/ holds something else than `make release` makes of solutions/."""
+    from scripts.course.release import drifted  # takes seconds: a wrong argument is answered without it
+
+    logging.getLogger("traitlets").setLevel(logging.ERROR)
+    if names := drifted():
+        raise NoStudentHalf(
+            f"What students get is not what `make release` makes of solutions/ ({', '.join(names)}): run it first. "
+            "What somebody wrote into notebooks/ is lost then, and would be handed out now."
+        )
+
+
 def report(files: dict[str, bytes], folder: Path, archive: Path) -> str:
     counts, sizes = Counter(), Counter()
     for name, content in files.items():
@@ -225,14 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         refuse(folder)
         files = student_half()
-        from scripts.course.release import drifted  # takes seconds: a wrong argument is answered without it
-
-        logging.getLogger("traitlets").setLevel(logging.ERROR)
-        if names := drifted():
-            raise NoStudentHalf(
-                f"What students get is not what `make release` makes of solutions/ ({', '.join(names)}): run it first. "
-                "What somebody wrote into notebooks/ is lost then, and would be handed out now."
-            )
+        refuse_drift()
         print(report(files, folder, write(files, folder, int(git(ROOT, "log", "-1", "--format=%ct")))))
     except ValueError as error:  # ours, or that a source is malformed
         print(error, file=sys.stderr)
