@@ -11,7 +11,10 @@ from scripts.interp.base.paths import ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")]
 COMMANDS = sorted(path for path in (ROOT / "scripts").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
 # what a run or a person makes, and folders of submissions
-MADE = ("outputs/", "graded/", "submissions/", "feedback/", ".venv/", "course/", "/path/to/", "release/", "source/")
+MADE = (
+    "outputs/", "graded/", "submissions/", "feedback/", ".venv/", "course/", "/path/to/", "release/", "source/",
+    "checkpoints/fetched/", "/srv/", "wheels/", "START-HERE.txt",
+)  # fmt: skip
 
 
 def quoted(text: str) -> list[str]:
