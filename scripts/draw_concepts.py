@@ -118,7 +118,7 @@ def superposition(_=None) -> str:
 
 
 def features(model) -> str:
-    """The latents of the SAE that ships which are strongest in a sentence, and how many are above zero at each token."""
+    """The latents of the shipped SAE that are strongest in a sentence, and how many are above zero at each token."""
     from scripts.interp.features.contexts import sae_latents
     from scripts.interp.figures.concepts import latents_picture
     from scripts.interp.saes.load import load_sae

@@ -4,6 +4,8 @@ A block is fenced and has a language. `sh` and `python` are run, unless the line
 
     <!-- needs: a GPU -->                        what a machine of ours need not have; the reason is free text
     <!-- tested by: tests/test_grade.py -->      a test file that runs these commands
+
+A `text` block with `<!-- prints -->` before it holds what the block of Python before it prints.
 """
 
 import ast
@@ -23,6 +25,7 @@ RUN = ("sh", "python")
 SHOWN = ("text", "json", "yaml", "toml", "ini", "csv", "html", "markdown", "bibtex", "dockerfile", "powershell")
 FENCE = re.compile(r"^( *)(`{3,}|~{3,}) *(\S*)(.*)$")
 MARK = re.compile(r"^ *<!-- *(needs|tested by) *: *(.*?) *-->$")
+PRINTS = re.compile(r"^ *<!-- *prints *-->$")
 SECONDS = 60  # for one block of shell
 
 
@@ -32,6 +35,7 @@ class Block(NamedTuple):
     code: str
     needs: str = ""  # what it needs, if it is marked so
     tested_by: str = ""  # the test file, if it is marked so
+    is_printed: bool = False  # by the block before it
 
     @property
     def is_run(self) -> bool:
@@ -55,6 +59,7 @@ def blocks_of(text: str) -> list[Block]:
             raise ValueError(f"line {at + 1}: this block has no end; close it with {fence}")
         mark = MARK.match(lines[at - 1]) if at else None
         reason = {mark[1].replace(" ", "_"): mark[2]} if mark else {}
+        reason["is_printed"] = bool(at and PRINTS.match(lines[at - 1]))
         found.append(Block(at + 1, language, textwrap.dedent("\n".join(lines[at + 1 : end])) + "\n", **reason))
         at = end + 1
     return found
@@ -86,11 +91,16 @@ def complaint(block: Block) -> str:
 def run_page(page: Path):
     """Run a page's blocks in order, its Python in one namespace. Yields one dictionary a block; stops at a failure."""
     names = {"__name__": "__main__"}
-    for block in blocks_of(page.read_text(encoding="utf-8")):
+    blocks = blocks_of(page.read_text(encoding="utf-8"))
+    for block, after in zip(blocks, [*blocks[1:], None]):
         if not block.is_run:
             continue
         started = time.perf_counter()
-        said = run_shell(block.code) if block.language == "sh" else run_python(block.code, names, page, block.line)
+        printed = after.code if after and after.is_printed else None
+        if block.language == "sh":
+            said = run_shell(block.code)
+        else:
+            said = run_python(block.code, names, page, block.line, printed)
         yield {"line": block.line, "failed": said, "seconds": round(time.perf_counter() - started, 1)}
         if said:
             return
@@ -107,13 +117,18 @@ def run_shell(code: str) -> str:
     return f"exit status {found.returncode}:\n{found.stdout}{found.stderr}" if found.returncode else ""
 
 
-def run_python(code: str, names: dict, page: Path, line: int) -> str:
-    """What went wrong, or "". Lines in tracebacks are the page's."""
+def run_python(code: str, names: dict, page: Path, line: int, printed: str | None = None) -> str:
+    """What went wrong, or "". Lines in tracebacks are the page's. printed: what the page says that it prints"""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
             exec(compile("\n" * line + code, str(page), "exec"), names)
     except BaseException:  # SystemExit too
         return traceback.format_exc()
+    if printed is not None:
+        from tests.rounding import same_but_for_rounding
+
+        if not same_but_for_rounding(said.getvalue(), printed):
+            return f"the page says that it prints\n{printed}and it prints\n{said.getvalue()}"
     return ""
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from scripts.interp.base.paths import ROOT
 from scripts.interp.models.embedded import embedded_model_folder
-from tests.code_blocks import Block, blocks_of, complaint
+from tests.code_blocks import Block, blocks_of, complaint, run_page
 
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data/README.md"]
@@ -192,6 +192,20 @@ def test_blocks_run_in_order_and_python_in_one_process(tmp_path):
 def test_a_block_that_does_not_run_is_seen(tmp_path, old, new, line, said):
     last = run_one(tmp_path, PAGE.replace(old, new))[-1]
     assert re.search(said, last["failed"]) and last["line"] - line in (0, new.count("\n"))
+
+
+def test_what_a_page_says_is_printed_is_what_is_printed(tmp_path):
+    (tmp_path / "page.md").write_text(
+        """```python\nprint("FVU", 0.117)\n```\n<!-- prints -->\n```text\nFVU 0.118\n```\n"""
+    )
+    (rounding,) = run_page(tmp_path / "page.md")
+    assert rounding["failed"] == "" and rounding["line"] == 1
+    for old, new in (("0.118", "0.127"), ("FVU 0", "L0 0"), ("0.118", "0.118, 1")):
+        (tmp_path / "other.md").write_text(
+            re.sub(r"(?s)(```text\n.*)" + re.escape(old), lambda m: m[1] + new, (tmp_path / "page.md").read_text())
+        )
+        (wrong,) = run_page(tmp_path / "other.md")
+        assert "and it prints\nFVU 0.117" in wrong["failed"], new
 
 
 @pytest.mark.parametrize(

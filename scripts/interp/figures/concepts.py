@@ -14,7 +14,7 @@ from torch import Tensor
 from scripts.interp.figures import svg
 from scripts.interp.figures.style import LINES, PALE, visible
 
-FOOTNOTE = "␣ stands for a space, ↵ for a line break."
+FOOTNOTE = "␣ stands for a space."
 
 
 def attention_picture(pattern: Float[Tensor, "pos pos"], tokens: Sequence[str], head: str, sentence: str) -> str:
@@ -36,9 +36,9 @@ def attention_picture(pattern: Float[Tensor, "pos pos"], tokens: Sequence[str], 
     ]
     return svg.drawing(
         f"Where one attention head looks: {head}",
-        f"A square table of attention weights for the sentence {sentence!r}. In most rows the darkest cell is just left "
-        f"of the diagonal, at the token before: {named}. Most of the rest is in the first column, at the token that "
-        "stands before the text.",
+        f"A square table of attention weights for the sentence {sentence!r}. In most rows the darkest cell is just "
+        f"left of the diagonal, at the token before: {named}. Most of the rest is in the first column, at the token "
+        "that stands before the text.",
         right + 240,
         bottom + 100,
         [
@@ -63,10 +63,10 @@ def lens_picture(places: Sequence[int], said: Sequence[str], answer: str, prompt
     first = f"first from layer {places.index(1)} on" if 1 in places else f"{places[-1]:,} at the end"
     return svg.drawing(
         f"“{prompt} …”: what the stream says after each layer",
-        f"Two columns for {len(places)} layers, from the first at the top to the last. Left, the most likely next token "
-        f"if the residual stream is read after that layer: {visible(said[0])!r} after layer 0, {visible(said[-1])!r} at "
-        f"the end. Right, the place of {answer!r} among all tokens on a logarithmic scale: {places[0]:,} after layer 0, "
-        f"{first}.",
+        f"Two columns for {len(places)} layers, from the first at the top to the last. Left, the most likely next "
+        f"token if the residual stream is read after that layer: {visible(said[0])!r} after layer 0, "
+        f"{visible(said[-1])!r} at the end. Right, the place of {answer!r} among all tokens on a logarithmic scale: "
+        f"{places[0]:,} after layer 0, {first}.",
         740,
         bottom + 44,
         [
@@ -84,16 +84,13 @@ def lens_picture(places: Sequence[int], said: Sequence[str], answer: str, prompt
                 svg.text(90, y + (i + 0.5) * step + 4, visible(token), size=12, bold=place == 1)
                 for i, (token, place) in enumerate(zip(said, places))
             ],
-            svg.text(16, bottom + 26, f"{FOOTNOTE} Model: {model}.", size=11),
+            svg.text(16, bottom + 26, f"␣ stands for a space, ↵ for a line break. Model: {model}.", size=11),
         ],
     )
 
 
 def patching_picture(
-    panels: Mapping[str, Float[Tensor, "n_layers pos"]],
-    labels: Sequence[str],
-    changed: int,
-    prompts: Sequence[str],
+    panels: Mapping[str, Float[Tensor, "n_layers pos"]], labels: Sequence[str], changed: int, prompts: Sequence[str]
 ) -> str:
     """Two maps of effects; changed: the position in which the prompts differ; prompts: lines that say what they are"""
     (n_layers, _) = next(iter(panels.values())).shape
@@ -198,9 +195,9 @@ def superposition_picture(
             ]
     return svg.drawing(
         f"Superposition: {n_features} features in 2 numbers",
-        f"Left, {n_features} arrows from one point, spread evenly like the spokes of a wheel: the directions that a toy "
-        f"gives to {n_features} features, each of them absent {absent:.0%} of the time. Right, bars: what the toy reads "
-        f"back for features 1 to {n_features} when a feature of strength 1 is put in: {'; '.join(said)}.",
+        f"Left, {n_features} arrows from one point, spread evenly like the spokes of a wheel: the directions that a "
+        f"toy gives to {n_features} features, each of them absent {absent:.0%} of the time. Right, bars: what the toy "
+        f"reads back for features 1 to {n_features} when a feature of strength 1 is put in: {'; '.join(said)}.",
         720,
         350,
         [

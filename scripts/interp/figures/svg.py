@@ -25,9 +25,7 @@ def drawing(title: str, description: str, width: int, height: int, parts: Iterab
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'role="img" aria-labelledby="title description" font-family="{FONT}" font-size="13" fill="{INK}">'
     )
-    words = (
-        f'<title id="title">{html.escape(title)}</title>\n<desc id="description">{html.escape(description)}</desc>'
-    )
+    words = f'<title id="title">{html.escape(title)}</title>\n<desc id="description">{html.escape(description)}</desc>'
     ground = rect(0.5, 0.5, width - 1, height - 1, "#ffffff", EDGE, corner=6)
     shown = text(16, 26, title, size=15, bold=True)
     return "\n".join([head, words, ground, shown, *parts, "</svg>\n"])
@@ -40,9 +38,7 @@ def rect(x: float, y: float, width: float, height: float, fill: str, edge: str =
 
 
 def line(x1: float, y1: float, x2: float, y2: float, colour: str = EDGE, width: float = 1) -> str:
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width:g}"/>'
-    )
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width:g}"/>'
 
 
 def dot(x: float, y: float, radius: float, colour: str) -> str:
