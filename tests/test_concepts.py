@@ -40,12 +40,23 @@ def same_picture(drawn: str, kept: str) -> bool:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_what_is_drawn_now(name, model, trained_toy):
-    drawn = PICTURES[name].draw(
-        {None: None, draw_concepts.EMBEDDED: model, draw_concepts.TOY: trained_toy}[PICTURES[name].model]
-    )
+    draw, of = PICTURES[name]
+    drawn = draw({draw_concepts.EMBEDDED: model, draw_concepts.TOY: trained_toy, None: None}[of])
     kept = picture_file(name).read_text(encoding="utf-8")
     assert same_picture(drawn, kept), f"python -m scripts.draw_concepts {name} draws it anew"
-    assert not same_picture(drawn.replace('fill="rgb(', 'fill="rgb(9', 1).replace("<line", "<path", 1), kept)
+
+
+def test_a_difference_between_pictures_is_seen():
+    kept = picture_file("features").read_text(encoding="utf-8")
+    number = next(text.text for text in ET.fromstring(kept).iter(f"{SVG}text") if (text.text or "").isdigit())
+    assert same_picture(kept, kept) and same_picture(kept.replace(f">{number}<", f">{int(number) + 1}<"), kept)
+    for old, new in (
+        (f">{number}<", f">{int(number) + 2}<"),
+        ("latent 8", "latent 9"),
+        ("␣the", "␣a"),
+        ("<rect", "<line"),
+    ):
+        assert not same_picture(kept.replace(old, new, 1), kept), old
 
 
 def test_the_page_shows_every_picture_with_words_for_it():

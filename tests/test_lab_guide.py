@@ -11,7 +11,7 @@ from tests.rounding import close
 
 PAGE = (ROOT / "docs" / "lab-guide.md").read_text(encoding="utf-8")
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
-LABS = [f"{path.name[:2]}" for path in SOLUTIONS]
+LABS = [path.name[:2] for path in SOLUTIONS]
 IN_WORDS = {"two": 120, "two and a half": 150, "three": 180}
 
 
@@ -22,17 +22,12 @@ def minutes(text: str) -> int:
 
 
 def section(lab: str) -> str:
-    (found,) = (
-        part
-        for part in re.split(r"^## ", PAGE, flags=re.M)
-        if f"(../notebooks/{lab}-" in part and part[:3] in ("Lab", "Ext")
-    )
+    (found,) = (part for part in re.split(r"^## ", PAGE, flags=re.M) if f"[Notebook](../notebooks/{lab}-" in part)
     return found
 
 
 def cells(lab: str) -> list[dict]:
-    (path,) = (path for path in SOLUTIONS if path.name.startswith(lab))
-    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return json.loads(SOLUTIONS[LABS.index(lab)].read_text(encoding="utf-8"))["cells"]
 
 
 def saved_by(lab: str) -> set[str]:
