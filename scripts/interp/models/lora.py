@@ -1,7 +1,7 @@
 """Low-rank adapters: a fine-tune that is a small correction to some weight matrices, W + scale · B A.
 
 Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021). A folder holds `adapter.safetensors` (A
-and B of every matrix, float16), `adapter.json` (base model, rank, scale) and what is known of its training.
+and B of every matrix, float16), adapter.json (base model, rank, scale) and what is known of its training.
 `load_model(folder)` gives the base model with the correction added to its weights; after that nothing tells it from any
 other model.
 """

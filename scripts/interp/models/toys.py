@@ -1,8 +1,8 @@
 """The small models that the project trains itself: which there are, their folders, their tokenizer.
 
 They are `TransformerBridge.boot_native` models, trained by `python -m scripts.train_toy_models` on the project's
-corpus. A folder in checkpoints/ holds `config.json`, `model.safetensors` (float16; computed with in float32),
-`record.json` (what was measured while it was trained) and `README.md`. All share the tokenizer in
+corpus. A folder in checkpoints/ holds config.json, model.safetensors (float16; computed with in float32),
+record.json (what was measured while it was trained) and README.md. All share the tokenizer in
 checkpoints/toy-tokenizer.
 """
 

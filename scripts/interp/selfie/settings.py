@@ -1,6 +1,6 @@
 """What a training of an adapter is: the published configuration files, every value checked.
 
-Sections, names and defaults are those of the published code (agencyenterprise/selfie-adapters, `training/config.py`).
+Sections, names and defaults are those of the published code (agencyenterprise/selfie-adapters, training/config.py).
 What this project does not do is refused, not passed over.
 """
 
