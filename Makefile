@@ -49,10 +49,13 @@ clean:  ## delete .venv, the fetched model and everything in outputs/
 		! -path outputs/sae_features -delete
 
 # instructors only: `make student` leaves out what stands from here to the end
-.PHONY: labs test test-quick release student bundle grade report stability lock-check
+.PHONY: labs site test test-quick release student bundle grade report stability lock-check
 
 labs: model  ## execute every solved lab, results in outputs/; some: LAB="02 03"; one after another: JOBS=1
 	@$(PYTHON) -m scripts.run_labs $(LAB) $(if $(JOBS),--jobs $(JOBS))
+
+site: model  ## pages and executed labs as one offline site in outputs/site; for a class: STUDENTS=1; run no lab: RUN=no
+	@$(PYTHON) -m scripts.build_site $(if $(STUDENTS),--students) $(if $(filter no,$(RUN)),--no-run)
 
 test: model  ## run the whole test suite
 	@$(PYTHON) -m pytest
@@ -60,8 +63,9 @@ test: model  ## run the whole test suite
 test-quick: model  ## what to run while editing: no notebooks, nothing that takes long
 	@$(PYTHON) -m pytest --quick
 
-release: setup  ## regenerate notebooks/ from solutions/
+release: setup  ## regenerate notebooks/ from solutions/, and docs/api.md from the docstrings
 	@$(PYTHON) -m scripts.course.release
+	@$(PYTHON) -m scripts.course.api_page
 
 student: setup  ## write what students get, as a folder and a zip archive: make student DEST=dir
 	@$(PYTHON) -m scripts.course.student_half "$(DEST)"
