@@ -73,7 +73,8 @@ def labs():
         cell("code", "print('seen')"),
         new_code_cell("show()", id="shown"),
     ]
-    return new_notebook(cells=solved), new_notebook(cells=released)
+    python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    return new_notebook(cells=solved, metadata=python), new_notebook(cells=released, metadata=python)
 
 
 @pytest.fixture(scope="module")
