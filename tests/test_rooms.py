@@ -13,7 +13,7 @@ FLOORS = (  # from the ground up; rooms on one floor don't know each other
     {"text", "models", "runs", "training"},
     {"features", "circuits"},
     {"saes", "planted", "figures"},
-    {"selfie"},
+    {"selfie", "costs"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,0 +1,1 @@
+"""What does the work of the labs take, in time and in memory?"""
