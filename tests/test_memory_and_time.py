@@ -41,10 +41,10 @@ def test_the_page_is_of_the_rows():
 
 
 def test_every_machine_has_every_row_once():
-    parser = {"device": "cpu", "threads": 1, "quick": False}
-    jobs = [(job, place.model, place.dtype) for job, place in command.all_jobs(type("Options", (), parser))]
-    assert len(set(jobs)) == len(jobs) and {job for job, _, _ in jobs} == set(JOBS)
     for machine in FOUND["machines"]:
+        options = {"device": machine["device"], "threads": 1, "quick": False}
+        jobs = [(job, place.model, place.dtype) for job, place in command.all_jobs(type("Options", (), options))]
+        assert len(set(jobs)) == len(jobs) and {job for job, _, _ in jobs} >= set(JOBS) - {"quick training"}
         rows = [row for row in FOUND["rows"] if row["machine"] == machine["name"]]
         assert {(row["job"], row["model"], row["dtype"]) for row in rows} == set(jobs)
         keys = [tuple(row.get(name) for name in ("work", "model", "dtype", "prompts", "tokens")) for row in rows]
@@ -164,7 +164,7 @@ def test_how_far_off_the_published_numbers_are():
 
     cache = {"names": 7, "named_mb": 20.0}
     rows = [
-        row("load the model", weights_mb=500.0),
+        row("load the model", stays_mb=500.0, grew_mb=900.0),
         row("run, cache everything", tensors_mb=10.0, **cache),
         row("run, cache everything", tensors_mb=100.0, prompts=10, **cache),
         row("patch with two full caches", tensors_mb=20.0),

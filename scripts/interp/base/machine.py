@@ -1,5 +1,7 @@
 """The machine that something was measured on, and how much memory a process of it takes."""
 
+import ctypes
+import gc
 import platform
 import sys
 from pathlib import Path
@@ -51,6 +53,20 @@ def process_megabytes(field: str) -> float:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024 / 1e6
     raise ValueError(f"/proc/self/status has no {field}.")
+
+
+def restart_peak() -> float | None:
+    """Let the kernel count the peak of resident memory anew; what is resident now, in MB. None if it can't."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # or memory freed in the warm-up would be used again and not be counted
+    except (AttributeError, OSError):
+        pass  # only glibc has it
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return process_megabytes("VmRSS")
+    except (OSError, ValueError):
+        return None
 
 
 def say(what: str) -> None:

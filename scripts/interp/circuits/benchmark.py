@@ -8,14 +8,11 @@ full and their numbers compared; with more prompts and with longer ones Transfor
 from a random sample of patches.
 """
 
-import ctypes
-import gc
 import random
 import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -25,7 +22,7 @@ from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.patching import get_act_patch_attn_head_out_all_pos, get_act_patch_resid_pre
 
-from scripts.interp.base.machine import machine_facts, process_megabytes, say
+from scripts.interp.base.machine import machine_facts, process_megabytes, restart_peak, say
 from scripts.interp.circuits.patching import PatchingResult, patch_heads, patch_stream
 from scripts.interp.circuits.prompt_pairs import PromptPairs, prompt_pairs
 from scripts.interp.models.load import load_model
@@ -67,7 +64,7 @@ class Measured(NamedTuple):
 
 def measure(work: Callable[[], Any]) -> Measured:
     """Do it once and take its time and its peak memory."""
-    before = _restart_peak()
+    before = restart_peak()
     start = time.perf_counter()
     value = work()
     seconds = time.perf_counter() - start
@@ -234,17 +231,3 @@ def _compared(name: str, plain: float, exact: float) -> dict[str, Any]:
 def _largest(megabytes: Any) -> float | None:
     known = list(megabytes)
     return None if None in known else round(max(known), 1)
-
-
-def _restart_peak() -> float | None:
-    """Let the kernel count the peak of resident memory anew; what is resident now, in MB. None if it can't."""
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # or memory freed in the warm-up would be used again and not be counted
-    except (AttributeError, OSError):
-        pass  # only glibc has it
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        return process_megabytes("VmRSS")
-    except (OSError, ValueError):
-        return None

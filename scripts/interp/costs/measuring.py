@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from scripts.interp.base.machine import machine_facts, process_megabytes
+from scripts.interp.base.machine import machine_facts, process_megabytes, restart_peak
 from scripts.interp.base.paths import ROOT
 
 
@@ -93,6 +93,18 @@ def process_peak() -> float | None:
         return None
 
 
+def held_now(device: str) -> float | None:
+    """What is held at this moment, in MB: by the process, or by tensors on the GPU. None where nobody counts it."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.startswith("cuda"):
+        return torch.cuda.memory_allocated() / 1e6
+    return restart_peak()
+
+
 def exact_products() -> None:
     """Let a GPU multiply float32 as float32: TF32 is faster and rounds to about three digits."""
     import torch
@@ -107,7 +119,8 @@ def machine_of(device: str, threads: int) -> dict[str, Any]:
 
     facts = machine_facts() | {"threads": threads}
     if not device.startswith("cuda"):
-        return {"name": f"{facts['cpu']}, {threads} threads", "device": "cpu"} | facts
+        cores = f"{threads} thread" + "s" * (threads != 1)
+        return {"name": f"{facts['cpu']}, {cores}", "device": "cpu"} | facts
     gpu = torch.cuda.get_device_properties(device)
     more = {"gpu": gpu.name, "gpu_gb": round(gpu.total_memory / 1e9, 1), "cuda": torch.version.cuda}
     return {"name": gpu.name, "device": "cuda"} | facts | more

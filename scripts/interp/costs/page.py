@@ -80,14 +80,16 @@ def _of_machine(machine: Row, rows: Sequence[Row]) -> str:
 def _before(imports: Sequence[Row], loaded: Sequence[Row]) -> str:
     lines = [
         table(
-            ["model", "numbers", "parameters", "weights", "files on disk", "seconds", "grew", "peak"],
+            ["model", "numbers", "parameters", "weights", "files on disk", "seconds", "grew", "stays", "peak"],
             [[_name(row), row["dtype"], f"{row['parameters']:,}", mb(row["weights_mb"]), mb(row["disk_mb"]),
-              _s(row["seconds"]) if row["disk_mb"] else NOTHING, mb(row["grew_mb"]), mb(row["peak_mb"])]
+              _s(row["seconds"]) if row["disk_mb"] else NOTHING,
+              *(mb(row[name]) for name in ("grew_mb", "stays_mb", "peak_mb"))]
              for row in loaded],
         ),
         "Loading reads the files, folds and centres the weights, and compares what the model says with the original. "
         "The input embeddings are no longer shared with the unembedding after that, so there are more parameters than "
-        "the model has in its files.",
+        "the model has in its files. For a moment several copies of the weights are there; **stays** is what is "
+        "held more than before when that is over.",
     ]  # fmt: skip
     if any(row["model"] == GPT2 for row in loaded):
         lines.append(

@@ -36,7 +36,7 @@ def beside_published(found: Row) -> str:
     two, sae = one("patch with two full caches"), next(row for row in trained if row["machine"] == first)
     longer = [row for row in rows if row["work"] == "run, cache everything" and row["tokens"] > cache["tokens"]]
     lines = [
-        ["load GPT-2 small", LOADED, loaded["weights_mb"], "weights in float32"],
+        ["load GPT-2 small", LOADED, loaded["stays_mb"], "what the process holds more than before"],
         ["full cache of one prompt", ONE, cache["tensors_mb"], f"distinct tensors, {cache['tokens']} tokens"],
         ["full cache of ten prompts", TEN, ten["tensors_mb"], f"distinct tensors, ten of {ten['tokens']} tokens"],
         ["patching with two caches", TWO, two["tensors_mb"], "both caches"],
@@ -47,11 +47,15 @@ def beside_published(found: Row) -> str:
         f"Its page on troubleshooting gives {ELSEWHERE:g} GB for the cache of one prompt, twice its own table. Even if "
         f"every one of the {cache['names']:,} names were a tensor of its own, it would be {mb(cache['named_mb'])}."
     )
+    said += (
+        f" If the model counts in for patching, it is {mb(loaded['stays_mb'] + two['tensors_mb'])}. While the model "
+        f"loads, the process grows by {mb(loaded['grew_mb'])} for a moment."
+    )
     if longer:
         row = longer[0]
         said += (
-            f" A prompt of {row['tokens']} tokens, which is no prompt of the labs, takes {mb(row['tensors_mb'])}: "
-            "attention patterns grow with the square of the length."
+            f" A prompt of {row['tokens']} tokens, far longer than any of the labs, takes {mb(row['tensors_mb'])}: "
+            "most activations grow with the length, attention patterns with its square."
         )
     return "\n\n".join([
         title,

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from scripts.interp.costs.measuring import Place, exact_products, process_peak, take
+from scripts.interp.costs.measuring import Place, exact_products, held_now, process_peak, take
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,8 +57,11 @@ def loading(place: Place) -> list[Row]:
     """From the disk into memory, once: a second time the disk's cache would help."""
     import transformer_lens  # noqa: F401  # so that its time is not the model's
 
+    before = held_now(place.device)
     done = take(lambda: model_of(place), place.device, warm_up=False)
-    return [{"work": "load the model", **sizes(done.value), "disk_mb": on_disk(place), **done.as_row()}]
+    after = held_now(place.device)
+    stays = {"stays_mb": None if before is None else round(after - before, 1), "disk_mb": on_disk(place)}
+    return [{"work": "load the model", **sizes(done.value), **stays, **done.as_row()}]
 
 
 def running(place: Place) -> list[Row]:
