@@ -48,7 +48,7 @@ def beside_published(found: Row) -> str:
         f"every one of the {cache['names']:,} names were a tensor of its own, it would be {mb(cache['named_mb'])}."
     )
     said += (
-        f" If the model counts in for patching, it is {mb(loaded['stays_mb'] + two['tensors_mb'])}. While the model "
+        f" Patching, with the model counted in, takes {mb(loaded['stays_mb'] + two['tensors_mb'])}. While the model "
         f"loads, the process grows by {mb(loaded['grew_mb'])} for a moment."
     )
     if longer:
