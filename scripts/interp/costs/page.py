@@ -194,7 +194,7 @@ def _training(shipped: Row) -> str:
 def _labs(labs: Mapping[str, int]) -> str:
     rows = [[lab, f"{labs[lab]} s"] for lab in sorted(labs)]
     return (
-        "## The solved labs\n\nWhat each took alone, from top to bottom, when `make labs` was last timed on two cores "
+        "## The solved labs\n\nWhat each took alone, from top to bottom, when they were last timed on two cores "
         "of a CPU. Reading and answering take the hours that the labs name.\n\n" + table(["lab", "time"], rows)
     )
 
