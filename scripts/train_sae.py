@@ -5,11 +5,11 @@
     python -m scripts.train_sae --recipe checkpoints/saes/toy-mlp-1l-8x    # one that ships, again
     torchrun --nproc-per-node=2 -m scripts.train_sae blocks.12.hook_resid_post    # by two processes
 
-The corpus's training split goes through the model once, and its activations stay on disk; the SAE takes several passes
-over them, each in another order. sae-lens trains and saves, so `SAE.load_from_disk` opens the result; the architecture
-"monosemanticity" is trained by the project's own recipe in scripts/interp/saes/monosemanticity.py. It is judged on the
-test split and on documentation of the Python library, never on the training split; the strongest contexts of every
-feature come from the validation split.
+The corpus's training split (or another's, `--corpus mine.jsonl`) goes through the model once, and its activations stay
+on disk; the SAE takes several passes over them, each in another order. sae-lens trains and saves, so
+`SAE.load_from_disk` opens the result; the architecture "monosemanticity" is trained by the project's own recipe in
+scripts/interp/saes/monosemanticity.py. It is judged on the test split and on documentation of the Python library, never
+on the training split; the strongest contexts of every feature come from the validation split.
 
 `--live` writes a page that shows the training while it goes on. With `--accumulate 4` a batch is taken in four parts;
 several processes, on one machine or on several, take a part each (docs/experiments_guide.md). Neither changes the SAE
@@ -76,7 +76,7 @@ def lead(settings: Settings, options: Options, means: Means, processes) -> None:
         make.sweep(settings, options, model, progress, how)
         return
     if means.live:
-        rows, _ = rows_of(load_corpus("validation")[:LIVE_DOCUMENTS], model.tokenizer, settings)
+        rows, _ = rows_of(load_corpus("validation", settings.corpus)[:LIVE_DOCUMENTS], model.tokenizer, settings)
         sample = live.sample_of(model, settings.hook_name, rows[:LIVE_ROWS])
         watching.append(lambda rows, steps, encode: live.write_live_page(page, name, rows, steps, encode, sample))
     try:

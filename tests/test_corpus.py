@@ -317,6 +317,12 @@ def test_splits_divide_the_corpus_whatever_else_is_in_it(tmp_path):
             assert set(part) & set(documents) == set(whole[name]) & set(others)
 
 
+def test_a_corpus_need_not_be_compressed_and_no_path_is_the_projects_own(tmp_path):
+    (tmp_path / "mine.jsonl").write_bytes(documents_as_bytes([ODD, Document("poem", "O!")]))
+    assert load_corpus(path=tmp_path / "mine.jsonl") == [ODD, Document("poem", "O!")]
+    assert load_corpus("test", "") == load_corpus("test")
+
+
 def test_documentation_of_the_library_is_other_text_and_always_the_same():
     documents = library_documentation()
     texts = [document.text for document in documents]
@@ -337,6 +343,16 @@ def test_bad_corpus_input(tmp_path):
         load_corpus("dev")
     with pytest.raises(FileNotFoundError, match=r"no corpus at .*nowhere.*: restore that file, or sample"):
         load_corpus(path=tmp_path / "nowhere.jsonl.xz")
+    for name, content in (
+        ("pile.jsonl", b'{"text": "A.", "meta": {"pile_set_name": "Pile-CC"}}\n'),
+        ("plain.jsonl", b"A.\n"),
+        ("numbers.jsonl", b'{"genre": "a", "text": 3}\n'),
+        ("not-compressed.jsonl.xz", b'{"genre": "a", "text": "A."}\n'),
+        ("not-utf8.jsonl", b'{"genre": "a", "text": "\xff"}\n'),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=r'is no corpus \(.*\): write one {"genre": …, "text": …} a line'):
+            load_corpus(path=tmp_path / name)
 
 
 # --- rows of tokens

@@ -8,7 +8,10 @@ import pytest
 
 from scripts.interp.base.paths import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "checkpoints/README.md")),
+    *(ROOT / "docs").glob("*.md"),
+]
 COMMANDS = sorted(path for path in (ROOT / "scripts").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
 # what a run or a person makes, and folders of submissions
 MADE = (
@@ -26,7 +29,11 @@ def files_not_there(page: Path, root: Path) -> list[str]:
     text = page.read_text(encoding="utf-8")
     paths = [name for name in quoted(text) if re.fullmatch(r"[\w./-]+(/|\.(py|md|json|toml|txt|lock|ipynb|xz))", name)]
     paths = [name for name in paths if not name.startswith(MADE) and "NN" not in name]
-    known = {path.name for folder in ("scripts", "tests", "data", "docs") for path in (root / folder).rglob("*")}
+    known = {
+        path.name
+        for folder in ("scripts", "tests", "data", "docs", "checkpoints")
+        for path in (root / folder).rglob("*")
+    }
 
     def is_there(name: str) -> bool:
         bare = "/" not in name.rstrip("/")

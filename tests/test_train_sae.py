@@ -19,7 +19,7 @@ from scripts.interp.saes.sparse_topk import SparseTopK
 from scripts.interp.saes.stored_activations import StoredActivations
 from scripts.interp.saes.train import OWN_RECIPES, l0_of_saved, save_in_half_precision, train
 from scripts.interp.saes.untrained import mean_l0
-from scripts.interp.text.corpus import Document
+from scripts.interp.text.corpus import Document, documents_as_bytes, load_corpus, packed_tokens
 from scripts.train_sae import main
 
 HOOK = "blocks.0.hook_resid_post"
@@ -170,7 +170,7 @@ def small(monkeypatch, tmp_path):
     words = "the old man saw a red house and then again the cat went home because Mary took a garden".split()
     documents = [Document("words", " ".join(words[i % 7 :] * 6)) for i in range(12)]
     for module in (make, judge):
-        monkeypatch.setattr(module, "load_corpus", lambda split: documents if split == "train" else documents[:6])
+        monkeypatch.setattr(module, "load_corpus", lambda split, _: documents if split == "train" else documents[:6])
     monkeypatch.setattr(judge, "library_documentation", lambda: documents[6:])
     monkeypatch.setattr(make, "SAE_FOLDER", tmp_path / "checkpoints")
     monkeypatch.setenv("LAB_OUTPUTS", str(tmp_path / "outputs"))
@@ -246,6 +246,27 @@ def test_conversations_leave_the_template_out(small, monkeypatch, capsys):
     result = json.loads((small / "checkpoints" / "talk" / "metrics.json").read_text())
     assert result["tokens_special"] > 12 * 5 and result["held_out"]["test"]["n_special"] > 6 * 5
     assert "--chat --folder talk" in (small / "checkpoints" / "talk" / "README.md").read_text()
+
+
+def test_another_corpus_is_trained_and_judged_on(small, monkeypatch, capsys):
+    for module in (make, judge):
+        monkeypatch.setattr(module, "load_corpus", load_corpus)
+    file = small / "code.jsonl"
+    texts = [f"def f{n}(x):\n    return x * {n} + 1\n\n\nprint(f{n}({n}))\n" for n in range(300)]
+    file.write_bytes(documents_as_bytes([Document("code", text) for text in texts]))
+    arguments = [HOOK, *SMALL, "--width", "1", "--k", "8", "--batch", "64", "--passes", "1", "--corpus", str(file)]
+    assert main([*arguments, "--folder", "code", "--no-contexts"]) == 0, capsys.readouterr().err
+    folder = small / "checkpoints" / "code"
+    result, tokenizer = json.loads((folder / "metrics.json").read_text()), load_model("toy-attn-2l").tokenizer
+
+    def n_tokens(split):
+        return packed_tokens(load_corpus(split, file), tokenizer, 32).numel()
+
+    judged = result["held_out"]["test"]
+    assert result["tokens"] + result["tokens_special"] + result["tokens_massive"] == n_tokens("train")
+    assert judged["n_tokens"] + judged["n_special"] + judged["n_massive"] == n_tokens("test")
+    assert f"training split of `{file}`," in (folder / "README.md").read_text()
+    assert json.loads((folder / "recipe.json").read_text())["settings"]["corpus"] == str(file)
 
 
 def test_the_sweep_judges_every_layer_alike(small, capsys):

@@ -59,6 +59,7 @@ def model_card(name: str, result: dict[str, Any]) -> str:
         key: abs(result["precision"]["half"][key][0] - result["precision"]["single"][key][0])
         for key in ("fvu", "recovered_mean")
     }
+    text = f"`{settings.corpus}`" if settings.corpus else f"`data/corpus.jsonl.xz`, which {EMBEDDED} wrote"
     versions, norm_limit, minutes = result["versions"], result["norm_limit"], result["seconds"] / 60
     return f"""# {name}
 
@@ -66,7 +67,7 @@ A sparse autoencoder ({settings.architecture}) for `{settings.hook_name}` of {se
 project for its lab on
 features. `SAE.load_from_disk` of sae-lens {versions["sae_lens"]} opens this folder.
 
-- **Data**: {result["tokens"]:,} activations of the training split of `data/corpus.jsonl.xz`, which {EMBEDDED} wrote, \
+- **Data**: {result["tokens"]:,} activations of the training split of {text}, \
 in rows of {settings.context}
   tokens that start with BOS; {settings.passes:g} passes, each in another order. Left out: \
 {result["tokens_special"]:,} special tokens and

@@ -36,7 +36,7 @@ def judge(settings: Settings, model: Any, limit: float, half: Path, single: Path
 
     Judged on the test split and on documentation of the Python library, by its weights in half precision.
     """
-    texts = {"test": load_corpus("test"), "library": library_documentation()}
+    texts = {"test": load_corpus("test", settings.corpus), "library": library_documentation()}
     rows = {name: rows_of(documents, model.tokenizer, settings) for name, documents in texts.items()}
 
     def judged(folder: Path, name: str, n_rows: int | None = None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def judge(settings: Settings, model: Any, limit: float, half: Path, single: Path
     sae = SAE.load_from_disk(half, device=str(model.cfg.device))
     return {
         "held_out": {name: judged(half, name) for name in rows},
-        "predicate_f1": predicate_f1(model, sae, settings.context, "validation", "test"),
+        "predicate_f1": predicate_f1(model, sae, settings, "validation", "test"),
         "precision": {
             name: judged(folder, "test", settings.judged_rows) for name, folder in (("single", single), ("half", half))
         },
@@ -60,22 +60,22 @@ def judge_in_sweep(settings: Settings, model: Any, limit: float, folder: Path) -
 
     What chooses must not be what the SAE that is chosen is judged on.
     """
-    rows = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)[:SWEEP_ROWS]
+    rows = packed_tokens(load_corpus("validation", settings.corpus), model.tokenizer, settings.context)[:SWEEP_ROWS]
     sae = SAE.load_from_disk(folder, device=str(model.cfg.device))
     return {
         "held_out": {"validation": evaluate_sae(model, sae, settings.hook_name, rows, limit, len(rows))._asdict()},
-        "predicate_f1": predicate_f1(model, sae, settings.context, "train", "validation"),
+        "predicate_f1": predicate_f1(model, sae, settings, "train", "validation"),
     }
 
 
-def predicate_f1(model: Any, sae: SAE, context: int, chosen_on: str, reported_on: str) -> float:
+def predicate_f1(model: Any, sae: SAE, settings: Settings, chosen_on: str, reported_on: str) -> float:
     """How well features fit the fixed predicates: mean F1 on one split of those that fit best on another.
 
     Predicates that name fewer than LEAST_NAMED tokens of either are left out.
     """
     active, named = {}, {}
     for split in (chosen_on, reported_on):
-        rows = packed_tokens(load_corpus(split), model.tokenizer, context)
+        rows = packed_tokens(load_corpus(split, settings.corpus), model.tokenizer, settings.context)
         rows = rows[:: max(1, len(rows) // PREDICATE_ROWS)][:PREDICATE_ROWS]  # from all over the split
         active[split] = torch.cat([(sae_latents(model, sae, batch).flatten(0, 1) > 0).cpu() for batch in rows.split(8)])
         named[split] = {

@@ -40,7 +40,7 @@ def activations_to_train_on(
     settings: Settings, model: Any, hook_names: list[str], folder: str, budget_gb: float
 ) -> dict[str, StoredActivations]:
     """The activations over the corpus's training split, or its first `settings.tokens`; in a folder of the outputs."""
-    rows, wanted = rows_of(load_corpus("train"), model.tokenizer, settings)
+    rows, wanted = rows_of(load_corpus("train", settings.corpus), model.tokenizer, settings)
     if settings.tokens:
         n_rows = max(1, settings.tokens // settings.context)
         rows, wanted = rows[:n_rows], wanted if wanted is None else wanted[:n_rows]
@@ -78,7 +78,7 @@ def make_sae(
     write_atomically(folder / RECIPE_FILE, recipe_text(asdict(settings), options))
     write_atomically(folder / "README.md", model_card(name, result))
     if not options.no_contexts:
-        held_out = packed_tokens(load_corpus("validation"), model.tokenizer, settings.context)
+        held_out = packed_tokens(load_corpus("validation", settings.corpus), model.tokenizer, settings.context)
         save_contexts(folder / CONTEXTS_FILE, top_contexts(model, load_sae(model, folder), held_out))
     return result
 

@@ -41,6 +41,8 @@ class Settings:
     seed: int = 0  # decides the first weights and the order of the activations
     context: int = 256  # tokens in a row of text; no more than the model's n_ctx
     judged_rows: int = 40  # rows of held-out text on which cross-entropy is measured
+    corpus: str = ""
+    """A file of other text to train and judge on, .jsonl or .jsonl.xz (data/README.md); empty: the project's own."""
     chat: bool = field(default=False, action="store_true")
     """Make conversations of the text with the model's chat template, whose own tokens are left out."""
 

@@ -40,19 +40,26 @@ class Document(NamedTuple):
     text: str
 
 
-def load_corpus(split: str | None = None, path: Path = CORPUS_FILE) -> list[Document]:
-    """The corpus, or one split of it ("train", "validation" or "test"), in the order of the file.
+def load_corpus(split: str | None = None, path: Path | str = CORPUS_FILE) -> list[Document]:
+    """A corpus, or one split of it ("train", "validation" or "test"), in the order of the file.
 
-    Raises ValueError for another split, and FileNotFoundError where there is no corpus.
+    path: JSON lines, {"genre": …, "text": …} each, compressed if it ends in .xz; empty: the project's own
+    Raises ValueError for another split or format, and FileNotFoundError where there is no corpus.
     """
     if split is not None and split not in SPLITS:
         raise ValueError(f"There is no split {split!r}: give {', '.join(map(repr, SPLITS))}, or None for everything.")
-    path = Path(path)
+    path = Path(path or CORPUS_FILE)
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no corpus at {path}: restore that file, or sample one with `python -m scripts.sample_corpus`."
         )
-    documents = read_documents(lzma.decompress(path.read_bytes()))
+    content = path.read_bytes()
+    try:
+        documents = read_documents(lzma.decompress(content) if path.suffix == ".xz" else content)
+    except (TypeError, ValueError, lzma.LZMAError) as error:
+        raise ValueError(
+            f'{path} is no corpus ({error}): write one {{"genre": …, "text": …}} a line, in a .jsonl or .jsonl.xz file.'
+        ) from error
     return [document for document in documents if split in (None, split_of(document.text))]
 
 
@@ -151,7 +158,10 @@ def token_ids(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[
 def read_documents(content: bytes) -> list[Document]:
     """The documents in JSON lines, {"genre": …, "text": …} each."""
     # Not splitlines: a text may hold the other characters that it takes for the end of a line.
-    return [Document(**json.loads(line)) for line in content.decode("utf-8").split("\n") if line]
+    documents = [Document(**json.loads(line)) for line in content.decode("utf-8").split("\n") if line]
+    if odd := [document for document in documents if not all(isinstance(part, str) for part in document)]:
+        raise TypeError(f"{odd[0]} holds something else than text")
+    return documents
 
 
 def documents_as_bytes(documents: Iterable[Document]) -> bytes:
