@@ -20,7 +20,7 @@ from tests.test_documentation import files_not_there, targets_not_there
 DATE = 1_700_000_000  # seconds since 1970
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 # what only those who teach run, whatever the rule of the command says
-TEACHING = {f"scripts/course/{name}.py" for name in """api_page assignments bundle grade handed_in lab_run pages
+TEACHING = {f"scripts/course/{name}.py" for name in """api_page assignments bundle grade handed_in lab_run mistakes pages
     recording release report site_links site_sources student_half students wheels""".split()}  # fmt: skip
 
 
@@ -71,7 +71,13 @@ def test_no_file_of_the_other_half_is_there(files):
     assert not [
         name for name in files if name.startswith(("solutions", "tests", "findings", "conftest", ".ci", ".git/"))
     ]
-    assert not {"CONTRIBUTING.md", "docs/instructor-guide.md"} & files.keys()
+    pages = {
+        "CONTRIBUTING.md",
+        "docs/instructor-guide.md",
+        "docs/grading-written-answers.md",
+        "docs/common-mistakes.md",
+    }
+    assert all((ROOT / name).exists() for name in pages) and not pages & files.keys()
     assert all((ROOT / name).exists() for name in TEACHING) and not TEACHING & files.keys()
     assert not [name for name in files if name.startswith("scripts/course/grading/")]
 
