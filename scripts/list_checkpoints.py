@@ -35,6 +35,9 @@ def row(folder: Path) -> dict[str, str]:
     command, licence = re.search(r"`python -m (scripts\.[^`]+)`", card), re.search(r"Licence: (.+?)\.(?: |$)", card)
     if not (command and licence):
         raise ValueError(f"The card of {name} lacks `python -m scripts.…` or `Licence: ….`: add it.")
+    made = (
+        f"scripts.train_sae --recipe checkpoints/{name}" if command[1].startswith("scripts.train_sae ") else command[1]
+    )
     weights = next((file for file in FORMATS if (folder / file).exists()), "")  # the largest SAE ships its numbers only
     minutes = re.search(r"(\d+) minutes with (\d+) thread", card)
     record = folder / "record.json"
@@ -43,11 +46,11 @@ def row(folder: Path) -> dict[str, str]:
     reader = "`load_adapter`" if "load_adapter" in card else "`load_model`"
     return {
         "folder": f"[{name}]({name}/README.md)",
-        "what it is": re.split(r"(?<=[a-z)])\. ", card)[0].partition(", trained by this project")[0],
+        "what it is": re.split(r"(?<=[a-z)0-9])\. ", card)[0].partition(", trained by this project")[0],
         "MB": f"{sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.2f}",
         "format": FORMATS[weights].format(reader=reader),
         "licence": licence[1].replace("as the project's", "MIT, as the project's"),
-        "made by `python -m …`": f"`{command[1]}`",
+        "made by `python -m …`": f"`{made}`",
         "took": took,
     }
 
