@@ -15,8 +15,8 @@ PAGES = [
 COMMANDS = sorted(path for path in (ROOT / "scripts").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
 # what a run or a person makes, and folders of submissions
 MADE = (
-    "outputs/", "graded/", "submissions/", "feedback/", ".venv/", "course/", "/path/to/", "release/", "source/",
-    "checkpoints/fetched/", "/srv/", "wheels/", "START-HERE.txt",
+    "outputs/", "graded/", "submissions/", "feedback/", ".venv/", "course/", "/path/to/", "/etc/", "release/",
+    "source/", "checkpoints/fetched/", "/srv/", "wheels/", "START-HERE.txt",
 )  # fmt: skip
 
 
