@@ -237,6 +237,10 @@ def test_make_lets_pip_look_nowhere_but_in_wheels_where_they_are(tmp_path, has_w
     python.chmod(0o755)
     environment = {**os.environ, "PIP_FIND_LINKS": "/elsewhere", "PIP_NO_INDEX": ""}
     said = subprocess.run(
-        ["make", "setup", f"PYTHON3={python}"], cwd=tmp_path, env=environment, text=True, capture_output=True
+        ["make", "--no-print-directory", "setup", f"PYTHON3={python}"],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        capture_output=True,
     )
     assert said.stdout == ("pip: 1 wheels\n" if has_wheels else "pip:  /elsewhere\n"), said.stderr
