@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     if complaint:
         print(complaint)
         return 2
-    submissions, out = Path(options.submissions), Path(options.out)
+    submissions, out = Path(options.submissions).resolve(), Path(options.out)  # workers run elsewhere
     with tempfile.TemporaryDirectory() as scratch:
         found, results = everything_in(submissions, out, Path(scratch))
         handed_in = class_of(found, [path.stem for path in options.solutions.glob("*.ipynb")], known_students(out))
