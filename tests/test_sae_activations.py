@@ -54,6 +54,18 @@ def test_what_is_stored_is_what_the_model_computes(trained_toy, rows, tmp_path):
         assert mine.norm_limit == pytest.approx(norm_limit(cache[name][:8], special[:8]), rel=1e-4)
 
 
+@pytest.mark.parametrize("hook, n_layers", [("blocks.0.attn.hook_z", 1), ("blocks.2.hook_mlp_out", 3)])
+def test_nothing_above_the_hook_point_is_computed(tiny, hook, n_layers):
+    model, reached = tiny("llama"), []
+    tokens = torch.arange(1, 9)[None]
+    wanted = model.run_with_cache(tokens, names_filter=[hook])[1][hook].flatten(2)
+    after = [f"blocks.{layer}.hook_out" for layer in range(3)] + ["ln_final.hook_out", "unembed.hook_out"]
+    with model.hooks(fwd_hooks=[(name, lambda value, hook: reached.append(hook.name)) for name in after]):
+        got = hook_activations(model, tokens, [hook])[hook]
+    assert torch.equal(got, wanted) and reached == after[:n_layers]
+    assert model(tokens).shape == (1, 8, model.cfg.d_vocab)  # the stop is no part of the model
+
+
 def test_only_wanted_positions_are_stored(trained_toy, rows, tmp_path):
     (name,), wanted = HOOKS[1:], torch.rand(rows.shape, generator=torch.Generator().manual_seed(0)) < 0.4
     mine = store_activations(trained_toy, [name], rows, tmp_path / "wanted", wanted=wanted)[name]
@@ -82,9 +94,9 @@ def test_a_killed_run_goes_on(trained_toy, rows, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         store_activations(trained_toy, HOOKS, rows, tmp_path / "cut")
     done = json.loads((tmp_path / "cut" / "progress.json").read_text())["rows_done"]
-    assert done == 16  # the first call was for the norm limit
+    assert done == 24  # the first call gave the norm limit as well
     resumed = store_activations(trained_toy, HOOKS, rows, tmp_path / "cut")
-    assert len(calls) == 4 + 3
+    assert len(calls) == 4 + 2
     for name in HOOKS:
         assert np.array_equal(resumed[name].values, whole[name].values) and resumed[name][1:] == whole[name][1:]
 

@@ -8,7 +8,7 @@ special tokens and tokens above ten times the median norm are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,7 @@ from scripts.interp.runs.hooks import check_hooks
 from scripts.interp.runs.prompts import ready_rows
 
 if TYPE_CHECKING:
+    from transformer_lens.hook_points import HookPoint
     from transformer_lens.model_bridge import TransformerBridge
 
 MASSIVE = 10  # times the median norm
@@ -57,7 +58,8 @@ def hook_activations(
     """
     check_hooks(model, hook_names)
     last = max(layer_of(name) for name in hook_names)
-    with torch.no_grad():
+    after_the_layers = [("ln_final.hook_in", _stop)]  # stop_at_layer does not stop after the last layer
+    with torch.no_grad(), model.hooks(fwd_hooks=after_the_layers if last + 1 == model.cfg.n_layers else []):
         _, cache = model.run_with_cache(
             ready_rows(model, tokens), names_filter=list(hook_names), stop_at_layer=last + 1
         )
@@ -72,6 +74,13 @@ def hook_activations(
                 f"The activations at {name} hold NaN or infinity: run the model in float32 and check its weights."
             )
     return {name: cache[name].flatten(2) for name in hook_names}
+
+
+def _stop(value: Tensor, hook: HookPoint) -> NoReturn:
+    """End a run here, as `stop_at_layer` does."""
+    from transformer_lens.model_bridge.exceptions import StopAtLayerException
+
+    raise StopAtLayerException(value)
 
 
 def layer_of(hook_name: str) -> int:

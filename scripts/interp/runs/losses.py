@@ -24,10 +24,13 @@ def losses_of_logits(
 
     On the logits' device, wherever the targets are.
     """
-    losses = torch.nn.functional.cross_entropy(
-        at_least_float32(logits).flatten(0, 1), targets.flatten().to(logits.device), reduction="none"
+    # text by text: logits without their last position can't be flattened but by copying all of them
+    return torch.stack(
+        [
+            torch.nn.functional.cross_entropy(at_least_float32(text), wanted, reduction="none")
+            for text, wanted in zip(logits, targets.to(logits.device))
+        ]
     )
-    return losses.view_as(targets)
 
 
 def next_token_losses(model: TransformerBridge, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos-1"]:

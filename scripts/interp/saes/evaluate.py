@@ -184,9 +184,9 @@ def measure_cross_entropies(
     """
     losses: dict[str, list[Tensor]] = {key: [] for key in ("clean", "spliced", "mean", "zero")}
     for tokens, is_left_out in zip(rows.split(BATCH_ROWS), left_out.split(BATCH_ROWS)):
-        x = part_for(sae, hook_activations(model, tokens, [hook_name])[hook_name], hook_name)
+        clean, cache = model.run_with_cache(tokens, names_filter=[hook_name])
+        x = part_for(sae, cache[hook_name].flatten(2), hook_name)
         kept = kept_positions(x, is_left_out, limit)
-        clean = model(tokens)
         instead = {"spliced": through_sae(sae, x)[1], "mean": mean, "zero": torch.zeros_like(mean)}
         for key in losses:
             logits = clean

@@ -78,15 +78,19 @@ def _store_missing(
     left_out = special_positions(model, rows)
     if wanted is not None:
         left_out |= ~wanted
+    looked_at = {}
     if not state["hooks"]:
-        state["hooks"] = _first_look(model, hook_names, rows, left_out)
+        looked_at = _on_cpu(model, rows[:BATCH_ROWS], hook_names)
+        state["hooks"] = _new_hooks(looked_at, left_out[:BATCH_ROWS])
         _check_space(state["hooks"], rows, folder, budget_gb)
     files = _open_files(state, rows, folder)
     with progress_bar(len(rows), "activations") as bar:
         bar.update(state["rows_done"])
         while state["rows_done"] < len(rows):
             batch = slice(state["rows_done"], state["rows_done"] + BATCH_ROWS)
-            _store(_on_cpu(model, rows[batch], hook_names), left_out[batch], state["hooks"], files)
+            values = looked_at or _on_cpu(model, rows[batch], hook_names)
+            looked_at = {}
+            _store(values, left_out[batch], state["hooks"], files)
             state["rows_done"] += len(rows[batch])
             write_atomically(folder / STATE_FILE, json.dumps(state))
             bar.update(len(rows[batch]))
@@ -147,18 +151,14 @@ def _on_cpu(
     return {name: each.cpu() for name, each in values.items()}
 
 
-def _first_look(
-    model: TransformerBridge,
-    hook_names: Sequence[str],
-    rows: Int[Tensor, "n_rows pos"],
-    left_out: Bool[Tensor, "n_rows pos"],
+def _new_hooks(
+    values: dict[str, Float[Tensor, "batch pos d"]], left_out: Bool[Tensor, "batch pos"]
 ) -> dict[str, dict[str, Any]]:
     """The width and the norm limit of every hook point, from the first rows, and counts that start at zero."""
-    hooks = {}
-    for name, values in _on_cpu(model, rows[:BATCH_ROWS], hook_names).items():
-        limit = norm_limit(values, left_out[:BATCH_ROWS])
-        hooks[name] = {"d": values.shape[-1], "limit": limit, "kept": 0, "special": 0, "massive": 0}
-    return hooks
+    return {
+        name: {"d": each.shape[-1], "limit": norm_limit(each, left_out), "kept": 0, "special": 0, "massive": 0}
+        for name, each in values.items()
+    }
 
 
 def _check_space(

@@ -133,9 +133,10 @@ def activations_on(
     split: str, latents: Sequence[int]
 ) -> tuple[Int[Tensor, "n_rows pos"], Text, Float[Tensor, "n_rows pos n_latents"]]:
     """The rows of a split of the corpus, their text, and what these latents are there, in half precision."""
+    documents = load_corpus(split)  # first: a split that there is not need not wait for a model
     model = load_model("smollm2-135m")
     sae = load_sae(model)
-    rows = packed_tokens(load_corpus(split), model.tokenizer, CONTEXT)
+    rows = packed_tokens(documents, model.tokenizer, CONTEXT)
     parts = []
     with torch.no_grad(), progress_bar(len(rows), split) as bar:
         for part in rows.split(8):
