@@ -29,12 +29,16 @@ class Row(NamedTuple):
     lab: str
     scores: dict[str, float]  # points by exercise
     manual: dict[str, float | None]  # points by written answer; None if it waits for a person
-    comments: dict[str, str]  # of the person who graded, by written answer
+    comments: dict[str, str]  # of the person who graded, by exercise and written answer
     of: float  # points that can be had automatically
     awaiting: float  # points of written answers that wait for a person
     max: float
     status: str
     hints: dict[str, str]
+    earlier: dict[str, float] = {}  # points that an earlier text got, by written answer that waits again
+    handed_in: bool = True
+    graded: bool = True
+    outdated: bool = False  # graded before the lab had all the exercises that it has now
 
     @property
     def automatic(self) -> float:
@@ -76,19 +80,35 @@ def report(out: Path) -> list[Row]:
 
 
 def row_of(book: "Gradebook", result: dict, exercises: "list[Exercise]", written: "list[Written]") -> Row:
+    """A result with what the grade book says about it: nbgrader's points of a cell are a person's, or else the tests',
+    and extra credit on top."""
     scores = {exercise.id: 0.0 for exercise in exercises}
     manual: dict[str, float | None] = {answer.id: 0.0 for answer in written}
-    comments = {}
-    of = sum(exercise.points for exercise in exercises)
+    comments, earlier = {}, {}
+    status, new = result["status"], []
     if result["graded"]:
         submission = book.find_submission_notebook(result["lab"], result["lab"], result["student_id"])
         for grade in submission.grades:
+            name, extra = grade.name.removeprefix("test-"), grade.extra_credit or 0
             given = grade.manual_score if grade.manual_score is not None else grade.auto_score
-            if grade.name in manual:
-                manual[grade.name] = given
-            else:
-                scores[grade.name.removeprefix("test-")] = given
-        comments = {comment.name: comment.comment for comment in submission.comments if comment.comment}
+            if name in scores:
+                scores[name] = (given or 0) + extra
+            elif name in manual and grade.needs_manual_grade:
+                manual[name] = None
+                if grade.manual_score is not None:
+                    earlier[name] = grade.manual_score + extra
+            elif name in manual:
+                manual[name] = None if given is None else given + extra
+        for comment in submission.comments:
+            # nbgrader's own "No response." says of an exercise what its hint says
+            said = comment.comment if comment.name in manual else comment.manual_comment
+            if said:
+                comments[comment.name.removeprefix("test-")] = said
+        new = [name for name in scores if name not in result["hints"]]
+    if new:
+        status = f"was graded before {', '.join(new)} was part of the lab: grade it again; {status}".removesuffix(
+            "; ok"
+        )
     points = {answer.id: answer.points for answer in written}
     return Row(
         result["student"],
@@ -96,11 +116,15 @@ def row_of(book: "Gradebook", result: dict, exercises: "list[Exercise]", written
         scores,
         manual,
         comments,
-        of,
+        of=sum(exercise.points for exercise in exercises),
         awaiting=sum(points[name] for name, given in manual.items() if given is None),
-        max=of + sum(points.values()),
-        status=result["status"],
-        hints=result.get("hints", {}),
+        max=sum(exercise.points for exercise in exercises) + sum(points.values()),
+        status=status,
+        hints={**dict.fromkeys(new, ""), **result.get("hints", {})},
+        earlier=earlier,
+        handed_in=result["handed_in"],
+        graded=result["graded"],
+        outdated=bool(new),
     )
 
 
