@@ -1,8 +1,8 @@
 """Points and comments that a person gave: they belong to the text they were given for.
 
-nbgrader keeps them in the grade book whatever is handed in later. Where the text is the same they stay. A written answer
-with another text waits for a person again, who sees the earlier points; until then they count for nothing. Points given
-for an exercise are taken back, because its tests give new ones. A comment then says that it is an older one.
+nbgrader keeps them in the grade book whatever is handed in later. Where the text is the same they stay. Another written
+answer waits for a person again, who sees the earlier points; until then they count for nothing. Points given for an
+exercise are taken back, because its tests give new ones. A comment then says that it is an older one.
 """
 
 from typing import NamedTuple

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
+from scripts.course.judging import hidden
 from scripts.course.judging.definitions import Definitions, Notebook
 from scripts.course.judging.statements import names_tested
 
@@ -126,15 +127,14 @@ def _tested(student: Definitions, setup: dict, tests: tuple, changed: Callable[[
     if changed():
         return {"passed": False, "tampered": changed()}
     functions = {name: student.names[name] for name in student.own if name in student.names}
-    guarded = _guard(setup, changed)
-    for seen, source in tests:
-        namespace = {**setup, **guarded, **functions}
+    for seen, source in tests:  # once the tests that students see have passed, the hidden ones run
+        namespace = {**setup, **_guard(setup, changed, student.own if seen else None), **functions}
         try:
             exec(compile(source, "<test>", "exec"), namespace)
         except _Tampered as found:
             return {"passed": False, "visible": seen, "tampered": str(found)}
         except BaseException as error:
-            hint = _hint(error, student)
+            hint = hidden.hint(error, __file__) if seen else _hint(error, student)
             return {"passed": False, "visible": seen, "hint": hint, "unwritten": _is_stub(error), "tampered": changed()}
     return {"passed": not changed(), "visible": True, "tampered": changed()}
 
@@ -167,10 +167,12 @@ def _watch(setup: dict):
 
     from scripts.course import checks, recorded, values
 
-    modules = [checks, recorded, values, builtins, copy, json, os, torch, nn.functional, _THIS]
+    modules = [checks, recorded, values, hidden, builtins, copy, json, os, torch, nn.functional, _THIS]
     modules += [value for value in setup.values() if inspect.ismodule(value)]
     before = [(module, dict(vars(module))) for module in {id(m): m for m in modules}.values()]
-    functions = [f for module in (checks, recorded, values) for f in vars(module).values() if inspect.isfunction(f)]
+    functions = [
+        f for module in (checks, recorded, values, hidden) for f in vars(module).values() if inspect.isfunction(f)
+    ]
     code = [(f, f.__code__, f.__defaults__, f.__kwdefaults__) for f in functions]
     tensor = {name: inspect.getattr_static(Tensor, name) for name in dir(Tensor)}
 
@@ -202,8 +204,11 @@ def _watch(setup: dict):
     return changed
 
 
-def _guard(setup: dict, changed) -> dict:
-    """The checks that the set-up cell imported, each looking for changes right before it decides."""
+def _guard(setup: dict, changed, names: set[str] | None) -> dict:
+    """The checks that the set-up cell imported, each looking for changes right before it decides.
+
+    names: of the functions that are tested, if what a failed check says may hold nothing that student code made
+    """
     from torch import Tensor, nn
 
     from scripts.course import checks, recorded
@@ -214,17 +219,21 @@ def _guard(setup: dict, changed) -> dict:
             raise _Tampered(what)
 
     def answer(function, *args, **kwargs):
+        function = function if names is None else hidden.named(function, names)
         result = checks.answer(function, *args, **kwargs)
         unchanged()
-        _plain(result, (Tensor, nn.Parameter), getattr(function, "__name__", "the function"))
+        _plain(result, (Tensor, nn.Parameter), getattr(function, "__name__", "the function"), names is not None)
         return result
 
     def guarded(check):
         def guard(*args, **kwargs):
             unchanged()
             if next(iter(inspect.signature(check).parameters)) == "got":
-                _plain(args[0], (Tensor, nn.Parameter), "your function")
-            check(*args, **kwargs)
+                _plain(args[0], (Tensor, nn.Parameter), "your function", names is not None)
+            if names is None:
+                check(*args, **kwargs)
+            else:
+                hidden.call(check, *args, **kwargs)
 
         return guard
 
@@ -237,28 +246,27 @@ def _guard(setup: dict, changed) -> dict:
     return {name: guards[value] for name, value in setup.items() if inspect.isfunction(value) and value in guards}
 
 
-def _plain(value, tensors: tuple, who: str) -> None:
-    """Refuse results that decide by themselves what they are equal to."""
+def _plain(value, tensors: tuple, who: str, unnamed: bool) -> None:
+    """Refuse results that decide by themselves what they are equal to. unnamed: don't say what their class is called"""
     from scripts.course.checks import CheckFailed
 
     kind = type(value)
+    called = "class" if unnamed else kind.__name__
     if isinstance(value, tensors[0]):
         if kind not in tensors:
-            raise CheckFailed(f"{who} should return an ordinary tensor, not a {kind.__name__}.")
+            raise CheckFailed(f"{who} should return an ordinary tensor, not a {called} of your own.")
     elif kind in (list, tuple, set, frozenset):
         for entry in value:
-            _plain(entry, tensors, who)
+            _plain(entry, tensors, who, unnamed)
     elif kind is dict:
         for entry in value.values():
-            _plain(entry, tensors, who)
+            _plain(entry, tensors, who, unnamed)
     elif any(
         inspect.isfunction(vars(parent).get(method)) and not _belongs_to_a_library(parent)
         for parent in kind.__mro__
         for method in ("__eq__", "__ne__", "__torch_function__")
     ):
-        raise CheckFailed(
-            f"{who} should return numbers, tensors, lists or dictionaries, not a {kind.__name__} of your own."
-        )
+        raise CheckFailed(f"{who} should return numbers, tensors, lists or dictionaries, not a {called} of your own.")
 
 
 def _belongs_to_a_library(kind: type) -> bool:
