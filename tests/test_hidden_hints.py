@@ -1,11 +1,13 @@
 """A hidden test that fails says the lab's hint or the kind of the error, whatever a student's function does with it."""
 
+import ast
 import re
 
 import pytest
 
-from scripts.course.cells import Exercise
+from scripts.course.cells import Exercise, read_exercises
 from scripts.course.judging import clean
+from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 
 SETUP = tiny_lab.SETUP.replace("expect_close", "expect_close, expect_equal, expect_error, expect_kind, expect_no_error")
@@ -131,3 +133,49 @@ def test_no_text_that_student_code_made_is_said(hints, name):
 def test_the_hints_of_the_lab_stay(hints, name):
     number = len(CASES) + list(KEPT).index(name)
     assert KEPT[name][2].replace("f returned", f"f{number} returned") in hints[name]
+
+
+def results_in_hints(test: str) -> list[str]:
+    """The parts of a test's f-strings that show what an answer gave, but for numbers with a format and dtypes."""
+    tree = ast.parse(test)
+    asking = {"answer"}  # `answer`, and the test's own functions that call it
+    for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
+        if asking & _names(function):
+            asking.add(function.name)
+    given = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Assign, ast.For))
+        and asking & _names(node.value if hasattr(node, "value") else node.iter)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for name in _names(target)
+    }
+    return [
+        ast.unparse(part)
+        for part in ast.walk(tree)
+        if isinstance(part, ast.FormattedValue)
+        and (given | asking) & _names(part.value)
+        and not re.search(r"[.]\d[fg]", ast.unparse(part.format_spec) if part.format_spec else "")
+        and not (isinstance(part.value, ast.Attribute) and part.value.attr == "dtype")
+    ]
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "solutions").glob("*.ipynb")), ids=lambda path: path.name[:2])
+def test_no_test_of_a_lab_puts_what_an_answer_gave_into_its_hint(path):
+    for exercise in read_exercises(path):
+        assert results_in_hints(exercise.test) == [], exercise.id
+
+
+def test_a_result_in_a_hint_is_seen():
+    for test in (
+        "got = answer(f, 2)\nexpect(got == 3, f'No, {got!r}.')",
+        "def asked(x):\n    return answer(f, x)\na, b = asked(2)\nexpect(b, f'{b}')",
+        "expect(False, f'{answer(f, 2):>9}')",
+        "for each in answer(f, 2):\n    expect(each, f'{str(each)}')",
+    ):
+        assert results_in_hints(test), test
+    assert not results_in_hints("got, x = answer(f, 2), 1\nexpect(got, f'{got:.2f} {got.dtype}')")
