@@ -1,4 +1,4 @@
-"""Write a class's results: grades.csv, a feedback page for each student and lab, and a table on the screen.
+"""Write a class's results: grades.csv, a feedback page for each student and lab, an overview; a table on the screen.
 
     python -m scripts.course.report OUT
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     earlier: dict[str, float] = {}  # points that an earlier text got, by written answer that waits again
     handed_in: bool = True
     graded: bool = True
-    outdated: bool = False  # graded before the lab had all the exercises that it has now
+    outdated: tuple[str, ...] = ()  # exercises that the lab did not have yet when this was graded
 
     @property
     def automatic(self) -> float:
@@ -50,9 +50,11 @@ def report(out: Path) -> list[Row]:
     # takes seconds: a wrong argument is answered without it
     from nbgrader.api import Gradebook
 
-    from scripts.course.assignments import grade_book
-    from scripts.course.cells import exercises_of, read_notebook, written_of
+    from scripts.course.assignments import grade_book, released_path
+    from scripts.course.cells import exercises_of, grade_id, read_notebook, written_of
     from scripts.course.grading.feedback import feedback_page
+    from scripts.course.overview import overview_csv, overview_page, results as by_exercise
+    from scripts.course.similarity import similar, similar_csv
 
     course = out / "course"
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(course.glob("results/*/*.json"))]
@@ -71,12 +73,32 @@ def report(out: Path) -> list[Row]:
     text = csv_text(rows, [e.id for exercises, _ in labs.values() for e in exercises])
     # spreadsheet programs take a file without a byte order mark for the machine's old alphabet, and garble names
     write_atomically(out / "grades.csv", "\ufeff" + text)
+    answered = {lab: {} for lab in labs}
     for row, result in zip(rows, results):
         path = course / "autograded" / result["student_id"] / row.lab / f"{row.lab}.ipynb"
         answers = read_notebook(path) if result["graded"] else None
         page = feedback_page(row, *labs[row.lab], answers)
         write_atomically(out / "feedback" / row.student / f"{row.lab}.html", page)
+        if answers:
+            answered[row.lab][row.student] = {grade_id(cell): cell.source for cell in answers.cells}
+    alike = []
+    for lab, (exercises, _) in labs.items():
+        stubs = {grade_id(cell): cell.source for cell in read_notebook(released_path(course, lab)).cells}
+        alike += similar(lab, answered[lab], {e.id: [e.solution, stubs.get(e.id, "")] for e in exercises})
+    write_atomically(out / "similar.csv", "\ufeff" + similar_csv(alike))
+    write_atomically(out / "overview.csv", "\ufeff" + overview_csv(by_exercise(rows, labs)))
+    write_atomically(out / "overview.html", overview_page(rows, labs, alike))
     return rows
+
+
+def for_the_screen(out: Path, rows: list[Row]) -> str:
+    """The table, what changed since this was called last for `out`, and what needs a look."""
+    from scripts.course.changes import changes_table, write_changes
+    from scripts.course.look import needs_a_look
+
+    look = needs_a_look(rows)
+    parts = [table(rows), changes_table(write_changes(out, rows)), "\n".join(["Needs a look:", *look] if look else [])]
+    return "\n\n".join(part for part in parts if part)
 
 
 def row_of(book: "Gradebook", result: dict, exercises: "list[Exercise]", written: "list[Written]") -> Row:
@@ -124,7 +146,7 @@ def row_of(book: "Gradebook", result: dict, exercises: "list[Exercise]", written
         earlier=earlier,
         handed_in=result["handed_in"],
         graded=result["graded"],
-        outdated=bool(new),
+        outdated=tuple(new),
     )
 
 
@@ -174,4 +196,4 @@ def table(rows: list[Row]) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "course").is_dir():
         sys.exit("usage: python -m scripts.course.report OUT   (the OUT of an earlier `make grade`)")
-    print(table(report(Path(sys.argv[1]))))
+    print(for_the_screen(Path(sys.argv[1]), report(Path(sys.argv[1]))))
