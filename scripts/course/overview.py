@@ -34,6 +34,11 @@ th.n, td.n { text-align: right; white-space: nowrap }
 td.hint { min-width: 18rem; color: var(--soft) }
 td.hint, li { overflow-wrap: anywhere }
 caption { text-align: left; font-weight: bold; padding: .5rem 0 }
+@media (max-width: 40rem) {
+  .wide tr { display: grid; grid-template-columns: 1fr auto auto; border-bottom: 1px solid var(--line) }
+  .wide th, .wide td { border: 0 }
+  .wide td.hint, .wide th:nth-child(4) { grid-column: 1 / -1; min-width: 0 }
+}
 .histogram { width: 100%; max-width: 40rem }
 .histogram td.bar { width: 100% }
 .bar div { background: var(--bar); height: 1.1rem }

@@ -43,8 +43,10 @@ def _shown(data: dict) -> str:
 def _picture(kind: str, data) -> str:
     text = "".join(data) if isinstance(data, list) else str(data)
     try:
-        raw = text.encode() if kind == "image/svg+xml" else base64.b64decode(text)
+        raw = text.encode() if kind == "image/svg+xml" else base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
+        return ""
+    if not raw:
         return ""
     if len(raw) > MOST_BYTES:
         return "<p>A picture that is too large for this page.</p>"
