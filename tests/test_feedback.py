@@ -56,6 +56,11 @@ def test_the_total_of_the_lab_stands_first():
     assert "in this lab<" in shown and "so far" not in shown
     shown = page(manual={"written-why": None}, awaiting=5)
     assert "10 of 35 points</strong> in this lab, so far" in shown and "wait for a person" in shown
+    assert "points</strong> for written answers<" not in shown
+
+
+def test_a_page_made_again_is_the_same_to_the_byte():
+    assert page(showing({"image/png": PNG})) == page(showing({"image/png": PNG}))
 
 
 def test_a_plotly_figure_becomes_its_words_and_numbers(plotted):
@@ -69,6 +74,7 @@ def test_a_plotly_figure_becomes_its_words_and_numbers(plotted):
 
 def test_pictures_are_kept_as_pictures():
     shown = page(showing({"image/png": PNG + "\n"}, {"image/svg+xml": SVG}))
+    assert shown.count("My **figure**") == 1  # once for both
     assert f'src="data:image/png;base64,{PNG}"' in shown and "<script" not in shown
     assert f'src="data:image/svg+xml;base64,{base64.b64encode(SVG.encode()).decode()}"' in shown
 

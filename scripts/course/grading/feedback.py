@@ -50,9 +50,12 @@ def feedback_page(row, exercises: list[Exercise], written: list[Written], answer
         ]
     shown = list(figures(answers)) if answers else []
     blocks += ["<h2>Your figures</h2>"] * bool(shown)
-    for title, html in shown:
-        blocks += [_line(title), re.sub(r"\n\s*\n", "\n", html)]  # a blank line would end the HTML for Markdown
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(block) for block in blocks])
+    for number, (title, html) in enumerate(shown):
+        same_heading = number > 0 and title == shown[number - 1][0]
+        blocks += [_line(title)] * (not same_heading)
+        blocks += [re.sub(r"\n\s*\n", "\n", html)]  # a blank line would end the HTML for Markdown
+    cells = [nbformat.v4.new_markdown_cell(block, id=f"part-{n}") for n, block in enumerate(blocks)]  # else random ids
+    notebook = nbformat.v4.new_notebook(cells=cells)
     return html_page(notebook, f"{row.lab} {row.student}")
 
 
@@ -63,7 +66,8 @@ def _points(row) -> list[str]:
     ]
     if row.manual:
         lines.append(_line(f"{row.automatic:g} of {row.of:g} points", "in the exercises"))
-        lines.append(_line(f"{by_hand:g} of {row.max - row.of:g} points", "for written answers"))
+    if any(given is not None for given in row.manual.values()):
+        lines.append(_line(f"{by_hand:g} of {row.max - row.of - row.awaiting:g} points", "for written answers"))
     if row.awaiting:
         lines.append(_line(f"{row.awaiting:g} points", "for written answers wait for a person"))
     return lines
