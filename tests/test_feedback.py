@@ -85,6 +85,7 @@ def test_pictures_are_kept_as_pictures():
         {"text/html": "<script>alert(1)</script><img src='http://x.org'>"},
         {"image/png": '"><script>alert(1)</script>'},
         {"image/png": ["!", "?"]},
+        {"image/png": PNG[:40] + "!" + PNG[40:]},
         {"text/plain": "only text"},
         {"image/png": {"a": 1}},
     ],

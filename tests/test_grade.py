@@ -23,7 +23,7 @@ from scripts.course.grading.tampering import Instrumented
 from scripts.course.judging import clean
 from scripts.course.judging.execute import execute
 from scripts.course.pages import remote_parts
-from scripts.course.report import report, safe
+from scripts.course.report import for_the_screen, report, safe
 from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
 from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, WRONG1, cell_of, filled
@@ -674,3 +674,22 @@ def test_labs_without_points_are_not_graded(tmp_path, capsys):
     (tmp_path / "in" / "somebody").mkdir(parents=True)
     assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--solutions", str(tmp_path / "solutions")]) == 2
     assert "holds no solved labs to grade against" in capsys.readouterr().out
+
+
+def test_the_instructor_gets_an_overview_what_needs_a_look_and_what_changed(graded):
+    out, _ = graded
+    rows = report(out)
+    with (out / "overview.csv").open(encoding="utf-8-sig", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["exercise"] == "ex1-row-means" and int(first["graded"]) > int(first["passed"]) > 5
+    assert "Needs a look" in (out / "overview.html").read_text()
+    assert (out / "similar.csv").read_text(encoding="utf-8-sig") == "lab,exercise,function,nodes,students\n"
+    for_the_screen(out, rows)
+    changed = [
+        row._replace(scores={**row.scores, "ex2-last-true": 1.0}) if row.student == "good" else row for row in rows
+    ]
+    said = for_the_screen(out, changed)
+    assert re.search(r"Changed since the last report: 1\n.*\ngood +00-tiny +ex2-last-true +20 +1\n", said)
+    look = said.partition("Needs a look:\n")[2]
+    named = {line.partition(", 00-tiny: ")[0] for line in look.splitlines()}
+    assert {"corrupt", "no-metadata", "prints-tests", *HOSTILE} == named
