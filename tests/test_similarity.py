@@ -74,7 +74,7 @@ def test_short_functions_are_no_hints():
 
 
 def test_what_is_no_python_is_passed_over():
-    for source in ("def f(:", "\0", "x" + "+x" * 100_000, "(" * 5000):
+    for source in ("def f(:", "\0", "x" + "+x" * 20_000, "(" * 5000):
         assert list(functions(source)) == [] and found(anna=source, ben=source) == []
 
 
