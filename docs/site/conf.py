@@ -9,7 +9,7 @@ root_doc = "index"
 
 # pages: Markdown as on GitHub
 myst_heading_anchors = 4  # `page.md#a-heading`, spelled as GitHub spells it
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "tasklist"]
 myst_dmath_allow_digits = False  # $5 is money
 myst_dmath_allow_space = False
 suppress_warnings = [
