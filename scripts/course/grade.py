@@ -9,7 +9,7 @@ course/, an nbgrader course whose grade book knows every point: start JupyterLab
 to grade written answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the
 pages.
 
-Exit status 0: everybody has a row in grades.csv. 1: something could not be graded, or is nobody's; it is named.
+Exit status 0: everybody is graded. 1: something could not be graded, is nobody's, or needs a look; it is named.
 2: nothing was tried, because an argument is wrong. 130: interrupted.
 
 Every student is graded in a process of its own, forked from a worker that has imported everything, so that no
@@ -81,7 +81,8 @@ def grade_class(handed_in: Class, out: Path, options: argparse.Namespace) -> int
     from scripts.course.cells import UnreadableNotebook, is_graded, read_notebook, read_setup
     from scripts.course.grading.one_student import Job
     from scripts.course.grading.worker import Worker
-    from scripts.course.report import report, table
+    from scripts.course.look import needs_a_look
+    from scripts.course.report import for_the_screen, report
 
     try:
         solutions = [path for path in sorted(options.solutions.glob("*.ipynb")) if is_graded(read_notebook(path))]
@@ -137,12 +138,13 @@ def grade_class(handed_in: Class, out: Path, options: argparse.Namespace) -> int
             print("Interrupted: what is graded so far is kept, and the same command starts again.")
             return 130
     rows = report(out)
-    print(f"\n{table(rows)}\n\ngrades: {out / 'grades.csv'}\npages:  {out / 'feedback'}")
+    print(f"\n{for_the_screen(out, rows)}\n\ngrades: {out / 'grades.csv'}\npages:  {out / 'feedback'}")
     if handed_in.nobodys:
         print(f"Not graded, because nothing says whose it is: {', '.join(handed_in.nobodys)}")
     if not graded:
         print("No notebook was graded: the reasons stand in the last column.")
-    return 1 if failed or not graded else 0
+    now = {job.student for job in jobs}  # what an earlier run left is listed, but is no news
+    return 1 if failed or not graded or needs_a_look([row for row in rows if row.student in now]) else 0
 
 
 def wrong_places(submissions: str, out: str) -> str:
