@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 
-# the first Python 3.10-3.14 on the PATH, if there is no .venv yet that works; `make PYTHON3=/path/to/python` names another
+# the first Python 3.10-3.14 on the PATH; name another one with `make PYTHON3=/path/to/python`
 PYTHON3 ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 && echo $$p && break; done)
 
@@ -22,7 +22,7 @@ help:  ## print this list
 
 setup:
 	@test -n "$(PYTHON3)" || { echo "Set-up stopped: no Python 3.10 to 3.14 found. Install one, or name it: make PYTHON3=/path/to/python3.12" >&2; exit 1; }
-	@$(PYTHON3) -m scripts.setup_environment $(TORCH) $(if $(filter file,$(origin PYTHON3)),,--this-python)
+	@$(PYTHON3) -m scripts.setup_environment $(TORCH)
 
 model: setup  ## fetch and convert the embedded model (the other targets do it too)
 	@$(PYTHON) -m scripts.prepare_embedded_model

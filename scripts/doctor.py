@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from scripts.setup_environment import NEWEST, OLDEST, TRIED, python_of_venv, recorded, way_to_go
+from scripts.setup_environment import NEWEST, OLDEST, TRIED, recorded, way_to_go
 from scripts.system_torch import PYTHON, ROOT, VENV, cuda_of_torch
 
 DISK_NEEDED_GB = 4  # .venv with the CPU build of torch, the converted model, and room for outputs
@@ -77,10 +77,6 @@ def checks():
         reason = (found.stderr.strip().splitlines() or ["no reason given"])[-1]
         yield "set-up", False, f"broken ({reason}): run `make clean`, then `make lab`"
         return
-    made_with = python_of_venv()
-    if made_with and made_with != sys.version.strip():
-        remark = f"; `python3` is {platform.python_version()} in this shell, which does not matter"
-        yield "Python of .venv", True, f"{made_with.split()[0]}{remark}"
     torch_line, built_line, model_line = found.stdout.strip().splitlines()
     yield "set-up", True, torch_line
     way = recorded().get("torch", "pinned")

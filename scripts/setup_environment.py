@@ -1,11 +1,9 @@
 """Create `.venv` and install the pinned requirements and this project into it. Needs Python 3.10-3.14 and pip only.
 
-    python3 -m scripts.setup_environment [system | pinned] [--this-python]
+    python3 -m scripts.setup_environment [system | pinned]
 
-Run it through `make`; a second run finds that nothing has changed and returns at once. A `.venv` that works is kept:
-the Python that made it goes on with it, whichever `python3` comes first on the PATH today, unless somebody names one
-(`make … PYTHON3=…`, which gives --this-python). There are two ways, and `make … TORCH=system` or `make … TORCH=pinned`
-says which one; that is kept until `make clean`.
+Run it through `make`; a second run finds that nothing has changed and returns at once. There are two ways, and `make …
+TORCH=system` or `make … TORCH=pinned` says which one; that is kept until `make clean`.
 
 pinned: torch as requirements.txt pins it, and everything else by requirements.lock.
 system: the torch that the Python running this has already, as in NVIDIA's containers; this is the way wherever that
@@ -17,7 +15,6 @@ system: the torch that the Python running this has already, as in NVIDIA's conta
 from __future__ import annotations
 
 import argparse
-import fcntl
 import importlib.util
 import json
 import os
@@ -68,8 +65,6 @@ def way_to_go(asked: str | None) -> tuple[str, bool]:
     before = recorded()
     if asked or before.get("asked"):
         return asked or before["torch"], True
-    if before and python_of_venv():
-        return before["torch"], False
     return "system" if cuda_of_torch() else "pinned", False
 
 
@@ -119,28 +114,14 @@ def pip(step: str, *arguments: str, **environment: str) -> None:
             errors += ["ResolutionImpossible: " + ", ".join(reasons[: reasons.index("")] if "" in reasons else reasons)]
         raise SetupFailed(
             f"pip could not install {step} ({errors[-1] if errors else 'no reason given'}). "
-            f"{wheels_for_another_python() or f'Check the network, the disk and {LOG.relative_to(ROOT)}'}, "
-            "then run the same command again."
+            f"Check the network, the disk and {LOG.relative_to(ROOT)}, then run the same command again."
         )
     end = "\r" if sys.stdout.isatty() else ""
     print(f"{end}  {step}: done in {time.monotonic() - started:.0f} s" + " " * 20, flush=True)
 
 
-def wheels_for_another_python() -> str:
-    """What to do if the folder holds packages (`make bundle`) for other Pythons only, or ""."""
-    names = [path.name for path in (ROOT / "wheels").glob("*.whl")]
-    made_for = {int(minor) for name in names for minor in re.findall(r"-cp3(\d+)-cp3\d+-", name)}
-    if not made_for or sys.version_info[1] in made_for:
-        return ""
-    pythons = " or ".join(f"3.{minor}" for minor in sorted(made_for))
-    return (
-        f"This folder holds packages for Python {pythons}, and this is {sys.version.split()[0]} at {sys.executable}: "
-        f"name the right one (make PYTHON3=/path/to/python3.{max(made_for)}) or delete wheels/ and be online"
-    )
-
-
 def create_environment(way: str = "pinned") -> None:
-    """Make an empty `.venv` with pip, in the place of one that is there.
+    """Make an empty `.venv` with pip, replacing one that is broken or belongs to another Python or another way.
 
     The system way needs no pip of its own: the system's is seen, and containers often lack what would bring one.
     """
@@ -164,34 +145,15 @@ def create_environment(way: str = "pinned") -> None:
         (packages / "system.pth").write_text("".join(f"{folder}\n" for folder in site.getsitepackages()))
 
 
-def python_of_venv() -> str:
-    """What `sys.version` is in `.venv`, or "" if it doesn't run or lacks pip."""
+def same_python() -> bool:
+    """Whether `.venv` runs, and with the same Python version as this script."""
     try:
         found = subprocess.run(
             [str(PYTHON), "-c", "import sys, pip; print(sys.version)"], text=True, capture_output=True
         )
     except OSError:
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
-
-
-def alone() -> int:
-    """Wait until no other set-up runs in this folder. Returns the descriptor that holds the others off until closed."""
-    folder = os.open(ROOT, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("Another set-up runs in this folder: waiting until it is done.", flush=True)
-        fcntl.flock(folder, fcntl.LOCK_EX)
-    except OSError:
-        pass  # a network disk that knows no locks for folders
-    return folder
-
-
-def who_made_it() -> str:
-    """The Python that made a `.venv` that works, if that is another one than this; else ""."""
-    made_by = recorded().get("python", "")
-    return made_by if made_by != sys.executable and shutil.which(made_by) and python_of_venv() else ""
+        return False
+    return found.returncode == 0 and found.stdout.strip() == sys.version.strip()
 
 
 def install_around(given: dict[str, list[str]]) -> None:
@@ -226,30 +188,19 @@ def check_python() -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Create .venv and install everything into it.")
     parser.add_argument("torch", nargs="?", choices=("system", "pinned"), help="whose PyTorch: the system's, or ours")
-    parser.add_argument("--this-python", action="store_true", help="with this Python, whichever one made .venv")
-    options = parser.parse_args(arguments)
-    asked = options.torch
-    lock = alone()
-    active = Path(sys.prefix).resolve() == VENV  # then ask the Python that made it
-    made_by = recorded().get("python", sys._base_executable) if active else who_made_it()
-    if made_by and (active or not options.this_python):
-        os.close(lock)
-        command = [made_by, "-m", "scripts.setup_environment", *([asked] if asked else []), "--this-python"]
-        sys.exit(subprocess.call(command, cwd=ROOT))
     check_python()
+    asked = parser.parse_args(arguments).torch
+    if Path(sys.prefix).resolve() == VENV:  # `.venv` is active: ask the Python that made it
+        made_by = recorded().get("python", sys._base_executable)
+        sys.exit(subprocess.call([made_by, "-m", "scripts.setup_environment", *([asked] if asked else [])], cwd=ROOT))
     way, by_hand = way_to_go(asked)
-    python = python_of_venv()
-    same = python == sys.version.strip()
-    if STAMP.exists() and STAMP.read_text() == fingerprint(way) and same:
+    if STAMP.exists() and STAMP.read_text() == fingerprint(way) and same_python():
         return
     print("Setting up .venv (once; a few minutes, most of it downloading)", flush=True)
     if sys.version_info[:2] not in TRIED:
         print(f"  The labs were not tried with Python {sys.version_info[0]}.{sys.version_info[1]}.", flush=True)
     given = torch_that_is_there() if way == "system" else {}
-    if way == "system" or recorded().get("torch", "pinned") != way or not same:
-        if VENV.exists() and not same:
-            was = f"was made with Python {python.split()[0]}" if python else "does not run"
-            print(f"  The .venv that is here {was}: a new one takes its place, with {sys.executable}.", flush=True)
+    if way == "system" or recorded().get("torch", "pinned") != way or not same_python():
         create_environment(way)
     STAMP.unlink(missing_ok=True)
     CHOICE.write_text(json.dumps({"torch": way, "asked": by_hand, "python": sys.executable}))

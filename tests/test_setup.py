@@ -82,69 +82,6 @@ def test_a_finished_set_up_returns_at_once_until_something_changes(clone):
     )  # it tries to install again, from nowhere
 
 
-MADE = (
-    "import json, sys; from scripts import setup_environment as s; s.create_environment()\n"
-    "s.STAMP.write_text(s.fingerprint())\n"
-    "s.CHOICE.write_text(json.dumps({'torch': 'pinned', 'asked': False, 'python': sys.executable}))"
-)
-
-
-def test_a_working_environment_is_kept_whichever_python_comes_first_on_the_path(clone, tmp_path):
-    assert run(clone, "-c", MADE).returncode == 0
-    kept = clone / ".venv" / "what a student has in it"
-    kept.touch()
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "another"], check=True)
-    as_another = [tmp_path / "another/bin/python", "-c", AS_VERSION]
-    environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(clone)}
-    found = subprocess.run(as_another, cwd=clone, text=True, capture_output=True, env=environment)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "", "") and kept.exists()
-    # named by hand, it takes the place, and says so before anything goes
-    found = subprocess.run([*as_another, "--this-python"], cwd=clone, text=True, capture_output=True, env=environment)
-    ours = sys.version.split()[0]
-    assert f"The .venv that is here was made with Python {ours}: a new one takes its place" in found.stdout
-    assert found.returncode == 1 and not kept.exists()  # there is nothing to install from here
-
-
-AS_VERSION = (
-    "import runpy, sys; sys.version = '3.12.99 (another)'; runpy.run_module('scripts.setup_environment', "
-    "run_name='__main__', alter_sys=True)"
-)
-
-
-def test_an_environment_that_does_not_run_is_made_anew(clone):
-    assert run(clone, "-c", MADE).returncode == 0
-    python = clone / ".venv/bin/python"
-    python.unlink()
-    python.symlink_to(clone / "a Python that was removed")
-    found = run(clone, "-m", "scripts.setup_environment")
-    assert "The .venv that is here does not run: a new one takes its place" in found.stdout
-
-
-def test_two_set_ups_in_one_folder_do_not_meet(clone):
-    assert run(clone, "-c", MADE).returncode == 0
-    hold = "import fcntl, os; fcntl.flock(os.open('.', 0), fcntl.LOCK_EX); print('held', flush=True); input()"
-    first = subprocess.Popen(
-        [sys.executable, "-c", hold], cwd=clone, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert first.stdout.readline() == "held\n"
-    second = subprocess.Popen(
-        [sys.executable, "-m", "scripts.setup_environment"], cwd=clone, text=True, stdout=subprocess.PIPE
-    )
-    try:
-        assert "waiting until it is done" in second.stdout.readline() and second.poll() is None
-    finally:
-        first.communicate("\n")
-    assert second.wait(timeout=60) == 0
-
-
-def test_packages_for_another_python_are_named(clone):
-    (clone / "wheels").mkdir()
-    (clone / "wheels" / "torch-2.13.0-cp39-cp39-linux_x86_64.whl").touch()
-    found = run(clone, "-m", "scripts.setup_environment", "pinned")
-    assert found.returncode == 1 and "This folder holds packages for Python 3.9, and this is" in found.stderr
-    assert "make PYTHON3=/path/to/python3.9" in found.stderr and "Check the network" not in found.stderr
-
-
 def test_every_direct_pin_stands_in_the_lock():
     lock = (ROOT / "requirements.lock").read_text()
     pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line and line[0] != "#"]
