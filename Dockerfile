@@ -17,7 +17,8 @@ WORKDIR /labs
 # torch, numpy and CUDA, and stops if an installation would change them.
 ENV PIP_NO_CACHE_DIR=1
 COPY --chown=${LAB_UID}:${LAB_GID} requirements.txt requirements.lock pyproject.toml ./
-COPY --chown=${LAB_UID}:${LAB_GID} scripts/__init__.py scripts/setup_environment.py scripts/system_torch.py scripts/
+COPY --chown=${LAB_UID}:${LAB_GID} scripts/__init__.py scripts/setup_environment.py scripts/existing_environment.py \
+    scripts/offline_wheels.py scripts/system_torch.py scripts/
 RUN python3 -m scripts.setup_environment system
 
 # The embedded model is fetched and converted here, so that the image runs without a network.

@@ -3,8 +3,9 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 
-# the first Python 3.10-3.14 on the PATH; name another one with `make PYTHON3=/path/to/python`
-PYTHON3 ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do \
+# What makes .venv: the first Python 3.10-3.14 on the PATH, or the one named by `make PYTHON3=/path/to/python`. Set-up goes
+# on with the Python that made a .venv that works, unless another one is named.
+PYTHON3 ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python $(PYTHON); do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 && echo $$p && break; done)
 
 # TORCH=system uses the PyTorch that this Python has, TORCH=pinned installs ours; without it, set-up chooses
@@ -22,7 +23,7 @@ help:  ## print this list
 
 setup:
 	@test -n "$(PYTHON3)" || { echo "Set-up stopped: no Python 3.10 to 3.14 found. Install one, or name it: make PYTHON3=/path/to/python3.12" >&2; exit 1; }
-	@$(PYTHON3) -m scripts.setup_environment $(TORCH)
+	@$(PYTHON3) -m scripts.setup_environment $(TORCH) $(if $(filter file,$(origin PYTHON3)),,--this-python)
 
 model: setup  ## fetch and convert the embedded model (the other targets do it too)
 	@$(PYTHON) -m scripts.prepare_embedded_model
@@ -43,7 +44,7 @@ doctor:  ## say what is installed, what is missing and what to do
 	@$(PYTHON3) -m scripts.doctor
 
 clean:  ## delete .venv, the fetched model and everything in outputs/
-	@rm -rf .venv checkpoints/fetched *.egg-info .pytest_cache
+	@rm -rf .venv .venv.lock checkpoints/fetched *.egg-info .pytest_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find outputs -mindepth 1 ! -name .gitkeep ! -path outputs/attention_patterns ! -path outputs/patching_results \
 		! -path outputs/sae_features -delete

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 
-from scripts.setup_environment import NEWEST, OLDEST, TRIED, recorded, way_to_go
+from scripts.existing_environment import existing, made_by_this_python, recorded
+from scripts.offline_wheels import WHEELS, wrong_wheels
+from scripts.setup_environment import NEWEST, OLDEST, TRIED, way_to_go
 from scripts.system_torch import PYTHON, ROOT, VENV, cuda_of_torch
 
 DISK_NEEDED_GB = 4  # .venv with the CPU build of torch, the converted model, and room for outputs
@@ -53,6 +55,9 @@ def checks():
     if not fine:
         remark = f"; 3.{OLDEST[1]} to 3.{NEWEST[1]} is needed"
     yield "Python", fine, f"{platform.python_version()} at {sys.executable}{remark}"
+    if (found := existing()) and not made_by_this_python(found):
+        remark = "it goes on with that one, so the difference doesn't matter"
+        yield "Python of .venv", True, f"{found.number} at {found.makers[0]}: {remark}"
     there = {module for module in ("venv", "ensurepip", "pip") if importlib.util.find_spec(module)}
     # with the system's torch, the system's pip is used
     fine = {"venv", "ensurepip"} <= there or ({"venv", "pip"} <= there and way_to_go(None)[0] == "system")
@@ -69,6 +74,8 @@ def checks():
     fine = os.access(ROOT, os.W_OK)
     yield "repository", fine, f"{ROOT} {'can' if fine else 'can NOT'} be written to"
     if not PYTHON.exists():
+        if wrong := wrong_wheels():
+            yield f"{WHEELS}/", False, wrong
         yield "set-up", False, "not done yet: run `make lab`"
         yield "PyTorch", True, which_torch(way_to_go(None)[0], "will be")
         return

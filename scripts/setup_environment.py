@@ -1,9 +1,12 @@
 """Create `.venv` and install the pinned requirements and this project into it. Needs Python 3.10-3.14 and pip only.
 
-    python3 -m scripts.setup_environment [system | pinned]
+    python3 -m scripts.setup_environment [system | pinned] [--this-python]
 
-Run it through `make`; a second run finds that nothing has changed and returns at once. There are two ways, and `make …
-TORCH=system` or `make … TORCH=pinned` says which one; that is kept until `make clean`.
+Run it through `make`; a second run finds that nothing has changed and returns at once. A `.venv` that works is never
+removed unasked: the Python that made it goes on with it, whichever is first on the PATH, and new requirements are
+installed into it. It is replaced where somebody names another Python (`make … PYTHON3=`) or another way.
+
+There are two ways, and `make … TORCH=system` or `make … TORCH=pinned` says which one; that is kept until `make clean`.
 
 pinned: torch as requirements.txt pins it, and everything else by requirements.lock.
 system: the torch that the Python running this has already, as in NVIDIA's containers; this is the way wherever that
@@ -25,8 +28,19 @@ import subprocess
 import sys
 import time
 from hashlib import sha256
-from pathlib import Path
 
+from scripts.existing_environment import (
+    CHOICE,
+    STAMP,
+    Existing,
+    alone,
+    ever_finished,
+    existing,
+    made_by_this_python,
+    python_to_use,
+    recorded,
+)
+from scripts.offline_wheels import START, WHEELS, only_wheels, wrong_wheels
 from scripts.system_torch import (
     LOG,
     OURS,
@@ -45,19 +59,8 @@ from scripts.system_torch import (
     write_what_to_install,
 )
 
-STAMP = VENV / "setup.stamp"
-CHOICE = VENV / "setup.json"  # which way was taken, whether somebody asked for it, and which Python made `.venv`
-
 OLDEST, NEWEST = (3, 10), (3, 14)
 TRIED = ((3, 11), (3, 12), (3, 13))  # labs' tests ran with these; there are wheels for the others, too
-
-
-def recorded() -> dict:
-    """What CHOICE holds, or {}."""
-    try:
-        return json.loads(CHOICE.read_text())
-    except (OSError, ValueError):
-        return {}
 
 
 def way_to_go(asked: str | None) -> tuple[str, bool]:
@@ -65,6 +68,8 @@ def way_to_go(asked: str | None) -> tuple[str, bool]:
     before = recorded()
     if asked or before.get("asked"):
         return asked or before["torch"], True
+    if before and ever_finished():  # what was chosen then, even if this Python has a CUDA torch since
+        return before["torch"], False
     return "system" if cuda_of_torch() else "pinned", False
 
 
@@ -112,21 +117,20 @@ def pip(step: str, *arguments: str, **environment: str) -> None:
         if "The conflict is caused by:" in said:
             reasons = said[said.index("The conflict is caused by:") + 1 :]
             errors += ["ResolutionImpossible: " + ", ".join(reasons[: reasons.index("")] if "" in reasons else reasons)]
+        source = f"that {WHEELS}/ is whole ({START} says how)" if only_wheels() else "the network"
         raise SetupFailed(
             f"pip could not install {step} ({errors[-1] if errors else 'no reason given'}). "
-            f"Check the network, the disk and {LOG.relative_to(ROOT)}, then run the same command again."
+            f"Check {source}, the disk and {LOG.relative_to(ROOT)}, then run the same command again."
         )
     end = "\r" if sys.stdout.isatty() else ""
     print(f"{end}  {step}: done in {time.monotonic() - started:.0f} s" + " " * 20, flush=True)
 
 
 def create_environment(way: str = "pinned") -> None:
-    """Make an empty `.venv` with pip, replacing one that is broken or belongs to another Python or another way.
+    """Make an empty `.venv` with pip, where there is none.
 
     The system way needs no pip of its own: the system's is seen, and containers often lack what would bring one.
     """
-    if VENV.exists():
-        shutil.rmtree(VENV)
     in_another = sys.prefix != sys.base_prefix
     options = ["--system-site-packages"] if way == "system" and not in_another else []
     options += ["--without-pip"] if way == "system" and importlib.util.find_spec("pip") else []
@@ -143,17 +147,6 @@ def create_environment(way: str = "pinned") -> None:
         # made from a virtual environment, it would see what that one's Python has instead of what that one has
         packages = next(VENV.glob("[Ll]ib/**/site-packages"))
         (packages / "system.pth").write_text("".join(f"{folder}\n" for folder in site.getsitepackages()))
-
-
-def same_python() -> bool:
-    """Whether `.venv` runs, and with the same Python version as this script."""
-    try:
-        found = subprocess.run(
-            [str(PYTHON), "-c", "import sys, pip; print(sys.version)"], text=True, capture_output=True
-        )
-    except OSError:
-        return False
-    return found.returncode == 0 and found.stdout.strip() == sys.version.strip()
 
 
 def install_around(given: dict[str, list[str]]) -> None:
@@ -185,25 +178,64 @@ def check_python() -> None:
         )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Create .venv and install everything into it.")
-    parser.add_argument("torch", nargs="?", choices=("system", "pinned"), help="whose PyTorch: the system's, or ours")
+def why_anew(found: Existing | None, way: str, asked: str | None) -> str:
+    """Why the `.venv` that is there has to go, in a sentence, or "" if packages can be installed into it.
+
+    One that works goes only where that was asked for.
+    """
+    if found is None:
+        return ".venv is made anew: making it was stopped, or its Python does not run any more."
+    if not found.has_pip:
+        if not CHOICE.exists():
+            raise SetupFailed(
+                ".venv has no pip, and set-up did not make it: rename it, or delete it with `make clean`."
+            )
+        return ".venv is made anew: making it was stopped."
+    before, finished = recorded().get("torch", "pinned"), ever_finished() or not CHOICE.exists()
+    if not made_by_this_python(found):
+        ours = f"{sys.version.split()[0]} at {sys.executable}"
+        if finished:
+            return f".venv, made with Python {found.number} at {found.makers[0]}, is replaced: PYTHON3 names {ours}."
+        return f".venv is made anew with Python {ours}: set-up had not finished with {found.number}."
+    if before != way:
+        if finished and asked:
+            return f".venv, set up with TORCH={before}, is replaced: TORCH={way} was asked for."
+        if finished and way == "system":
+            raise SetupFailed(
+                "This Python has a PyTorch with CUDA, and set-up did not make the .venv that is there. To replace it: "
+                "TORCH=system. To install our PyTorch into it: TORCH=pinned."
+            )
+    if way == "system" and not finished:
+        return ".venv is made anew: set-up had not finished."  # with packages in it that may hide the system's
+    return "" if before == way else f".venv is made anew for TORCH={way}: set-up had not finished."
+
+
+def set_up(asked: str | None) -> None:
+    """Bring `.venv` into order with the Python that runs this. Raises `SetupFailed`, OSError."""
     check_python()
-    asked = parser.parse_args(arguments).torch
-    if Path(sys.prefix).resolve() == VENV:  # `.venv` is active: ask the Python that made it
-        made_by = recorded().get("python", sys._base_executable)
-        sys.exit(subprocess.call([made_by, "-m", "scripts.setup_environment", *([asked] if asked else [])], cwd=ROOT))
     way, by_hand = way_to_go(asked)
-    if STAMP.exists() and STAMP.read_text() == fingerprint(way) and same_python():
+    found, finished = existing(), ever_finished()
+    fits = found and found.has_pip and made_by_this_python(found)
+    if fits and STAMP.exists() and STAMP.read_text() == fingerprint(way):
         return
+    if wrong := wrong_wheels():
+        raise SetupFailed(wrong)
     print("Setting up .venv (once; a few minutes, most of it downloading)", flush=True)
     if sys.version_info[:2] not in TRIED:
         print(f"  The labs were not tried with Python {sys.version_info[0]}.{sys.version_info[1]}.", flush=True)
     given = torch_that_is_there() if way == "system" else {}
-    if way == "system" or recorded().get("torch", "pinned") != way or not same_python():
-        create_environment(way)
+    reason = why_anew(found, way, asked) if VENV.exists() else ""
     STAMP.unlink(missing_ok=True)
-    CHOICE.write_text(json.dumps({"torch": way, "asked": by_hand, "python": sys.executable}))
+    if reason:
+        print(f"  {reason}", flush=True)
+        shutil.rmtree(VENV)
+    anew = not VENV.exists()
+    VENV.mkdir(exist_ok=True)
+    # written down first, so that a `.venv` whose making is killed can be told from somebody's own
+    choice = {"torch": way, "asked": by_hand, "python": sys.executable, "finished": finished and not anew}
+    CHOICE.write_text(json.dumps(choice))
+    if anew:
+        create_environment(way)
     if way == "system":
         print(f"  PyTorch: {given['module torch'][0]} of {sys.executable} is used, CUDA {given['CUDA'][0]}", flush=True)
         unchanged(given, "before anything was installed")
@@ -216,7 +248,22 @@ def main(arguments: list[str] | None = None) -> None:
         pip("the labs' packages", "-r", "requirements.txt", "-c", "requirements.lock")
     # setuptools came with torch, so this step needs no network and no isolated build
     pip("this project", "--no-deps", "--no-build-isolation", "-e", ".")
+    CHOICE.write_text(json.dumps(choice | {"finished": True}))
     STAMP.write_text(fingerprint(way))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Create .venv and install everything into it.")
+    parser.add_argument("torch", nargs="?", choices=("system", "pinned"), help="whose PyTorch: the system's, or ours")
+    parser.add_argument("--this-python", action="store_true", help="even if .venv works and another Python made it")
+    given = parser.parse_args(arguments)
+    with alone():
+        other = python_to_use(given.this_python)
+        if other is None:
+            set_up(given.torch)
+            return
+    command = [other, "-m", "scripts.setup_environment", *([given.torch] if given.torch else [])]
+    sys.exit(subprocess.call(command, cwd=ROOT))
 
 
 if __name__ == "__main__":

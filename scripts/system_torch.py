@@ -116,7 +116,7 @@ def unchanged(given: dict[str, list[str]], when: str) -> None:
             raise SetupFailed(
                 f"{name.removeprefix('module ')} changed {when}: it was {was} and is {now}. The system's torch, numpy "
                 f"and CUDA must stay as they are; nothing outside .venv was touched. {LOG.relative_to(ROOT)} says what "
-                "brought the other one. To use the pinned PyTorch instead: TORCH=pinned."
+                "brought the other one. To make .venv anew: `make clean`; to use the pinned PyTorch: TORCH=pinned."
             )
 
 

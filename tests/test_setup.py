@@ -29,7 +29,7 @@ AS_PYTHON = (
 def clone(tmp_path):
     """The files that set-up reads, in a folder of their own, where nothing can be installed from."""
     (tmp_path / "scripts").mkdir()
-    for name in ("__init__", "setup_environment", "system_torch", "doctor"):
+    for name in ("__init__", "setup_environment", "existing_environment", "offline_wheels", "system_torch", "doctor"):
         shutil.copy(ROOT / "scripts" / f"{name}.py", tmp_path / "scripts")
     for name in ("requirements.txt", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)

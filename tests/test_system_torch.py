@@ -141,6 +141,20 @@ def test_everything_else_is_installed_around_the_systems_torch_through_its_const
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     active = run(machine, python, "-m", "scripts.setup_environment")  # `.venv` is active, and its Python comes first
     assert (active.returncode, active.stdout, active.stderr) == (0, "", "")
+    # what is new is installed into the same `.venv`
+    (machine / "a clone/.venv/theirs").touch()
+    wheel(machine / "wheels", "lens", "3.1")
+    for name, text in {"requirements.txt": REQUIREMENTS, "requirements.lock": LOCK}.items():
+        write(machine / "a clone", {name: text.replace("lens==3.0", "lens==3.1")})
+    assert set_up(machine).returncode == 0 and "lens-3.1" in installed(machine) and "lens-3.0" not in installed(machine)
+    assert (machine / "a clone/.venv/theirs").exists()
+    # of two Pythons with one version, the packages of the one that made it are used; a named one is asking
+    other = machine / "other"
+    shutil.copytree(machine / "system", other, symlinks=True)
+    assert run(machine, other / "bin/python", "-m", "scripts.setup_environment").stdout == ""
+    named = run(machine, other / "bin/python", "-m", "scripts.setup_environment", "--this-python")
+    assert named.returncode == 0 and "is replaced: PYTHON3 names" in named.stdout, named.stderr
+    assert not (machine / "a clone/.venv/theirs").exists()
 
 
 def test_constraints_that_leave_no_way_are_kept_for_torch_numpy_and_cuda_only(machine):
