@@ -100,7 +100,8 @@ def kept(clone) -> bool:
 
 def test_another_python_on_the_path_leaves_a_working_environment_alone(clone):
     assert set_up(clone) == ("", "") and kept(clone)
-    assert set_up(clone, cuda="13.0") == ("", "") and kept(clone)  # nor does a PyTorch that this Python has by now
+    # nor does a PyTorch that its Python has by now change the way
+    assert set_up(clone, python=str(clone / "old/bin/python"), cuda="13.0") == ("", "") and kept(clone)
     assert set_up(clone, python=str(clone / ".venv/bin/python")) == ("", "") and kept(clone)
     with (clone / "requirements.txt").open("a") as file:
         file.write("# changed\n")
