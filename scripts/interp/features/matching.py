@@ -40,7 +40,7 @@ def named_positions(
     Raises ValueError where the predicate returns something else than True or False.
     """
     special = set(tokenizer.all_special_ids)
-    named = torch.zeros(tokens.shape, dtype=torch.bool)
+    named = [[False] * tokens.shape[1] for _ in tokens]
     for row, ids in enumerate(tokens.tolist()):
         strings, start = token_strings(tokenizer, ids), 0
         for column, token_id in enumerate(ids):
@@ -50,8 +50,8 @@ def named_positions(
             answer = predicate(strings[start:], column - start)
             if not isinstance(answer, bool):
                 raise ValueError(f"The predicate gave {answer!r} at token {strings[column]!r}: return True or False.")
-            named[row, column] = answer
-    return named.to(tokens.device)  # filled on the CPU: there every single yes would wait for the GPU
+            named[row][column] = answer
+    return torch.tensor(named, dtype=torch.bool, device=tokens.device).view(tokens.shape)
 
 
 class Match(NamedTuple):

@@ -15,13 +15,11 @@ Predicate = Callable[[Sequence[str], int], bool]
 
 def line_before(tokens: Sequence[str], position: int) -> str:
     """The text of the line that a token stands in, up to the token, without it."""
-    pieces = []
-    for token in reversed(tokens[:position]):
-        head, newline, tail = token.rpartition("\n")
-        pieces.append(tail if newline else token)
-        if newline:
-            break
-    return "".join(reversed(pieces))
+    first = position  # of the tokens that lie wholly on this line
+    while first > 0 and "\n" not in tokens[first - 1]:
+        first -= 1
+    begun = tokens[first - 1].rpartition("\n")[2] if first > 0 else ""
+    return begun + "".join(tokens[first:position])
 
 
 def inside_quotation(tokens: Sequence[str], position: int) -> bool:
