@@ -1,10 +1,11 @@
 """docs/api.md is what the docstrings say, and a test fails when the two have drifted apart."""
 
+import inspect
 import re
 
 import pytest
 
-from scripts.course.api_page import PAGE, api_page
+from scripts.course.api_page import PAGE, api_page, described
 from scripts.interp.base.paths import ROOT
 
 
@@ -66,6 +67,24 @@ def test_an_entry_has_signature_arguments_result_and_errors(root):
     ) in page
     assert '#### Result\n\n```text\neffect: Float[Tensor, "n"]  # in logits\n```\n\nWhat comes out.\n' in page
     assert "`Result.interval`(): How sure.\n" in page
+
+
+def test_an_argument_an_error_and_a_result_are_an_item_each():
+    text = """Does it; limit: is prose here.
+
+    Args:
+        rows: token ids,
+            over two lines; limit: in norms. Returns a result.
+        names: of both
+
+    Raises:
+        ValueError: none given
+        OSError: no file
+    """
+    assert described(inspect.cleandoc(text), ["rows", "limit", "names"]) == (
+        "Does it; limit: is prose here.\n\n- **rows:** token ids, over two lines\n- **limit:** in norms.\n"
+        "- Returns a result.\n- **names:** of both\n- Raises ValueError: none given\n- Raises OSError: no file\n"
+    )
 
 
 def test_a_name_without_a_docstring_is_refused(root):

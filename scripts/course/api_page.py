@@ -1,6 +1,6 @@
 """Write docs/api.md: every name that labs import, with its signature and docstring, by room.
 
-    python -m scripts.course.api_page        (`make release` does it too)
+    .venv/bin/python -m scripts.course.api_page        (`make release` does it too)
 
 It reads the source and imports nothing of it, so it takes no seconds, and a test can compare the page each time.
 """
@@ -137,21 +137,30 @@ def block(text: str) -> str:
 
 
 def described(docstring: str, names: list[str]) -> str:
-    """A docstring as Markdown: paragraphs, and a list of what it says of arguments, of the result and of errors."""
-    argument = re.compile(rf"((?:\b(?:{'|'.join(names) or '-'})\b(?:, )?)+):")
+    """A docstring as Markdown: paragraphs, and a list with an item for each argument, the result and each error."""
+    one = rf"(?:\b(?:{'|'.join(names) or '-'})\b(?:, )?)+:"
+    later = re.compile(rf"(?<=[;.]) (?={one} )|(?<=\.) (?=(?:Returns|Raises) )")  # on the line of another one
     parts: list[str] = []
     for paragraph in docstring.split("\n\n"):
+        heading, _, rest = paragraph.partition("\n")
+        if heading in ("Args:", "Raises:"):
+            paragraph = re.sub("^(?=\\S)", "Raises " * (heading == "Raises:"), textwrap.dedent(rest), flags=re.M)
         for number, line in enumerate(paragraph.splitlines()):
-            if argument.match(line) or line.startswith(("Returns ", "Raises ")):
-                parts.append("- " + argument.sub(r"**\1:**", line, count=1))
+            if re.match(one, line) or line.startswith(("Returns ", "Raises ")):
+                parts.append("- " + line)
             elif number == 0:
                 parts.append(line)
             else:
                 parts[-1] += " " + line.strip()
-    text = ""
-    for before, part in zip(["- ", *parts], parts):
-        together = part.startswith("- ") and before.startswith("- ")
-        text += ("" if together or not text else "\n") + safe(part) + "\n"
+    text, before = "", "- "
+    for part in parts:
+        is_item = part.startswith("- ")
+        text += "" if is_item and before.startswith("- ") or not text else "\n"
+        for item in later.split(part[2:]) if is_item else [part]:
+            text += (
+                "- " + re.sub(f"^({one})", r"**\1**", safe(item.removesuffix(";"))) if is_item else safe(item)
+            ) + "\n"
+        before = part
     return text
 
 
