@@ -17,13 +17,18 @@ SERVER_PARTS = ("assignment_list", "course_list", "formgrader")
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "jupyter", "lab"]
+    # `-m jupyter lab` would start another environment's JupyterLab where one is on the PATH
+    command = [sys.executable, "-m", "jupyterlab"]
     if not any(argument.startswith("--notebook-dir") for argument in sys.argv):
         command.append(f"--notebook-dir={ROOT / 'notebooks'}")
     share = Path(sys.prefix) / "share/jupyter"
-    # JupyterLab otherwise asks to be allowed to fetch news, and looks for newer versions of itself
-    quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-    settle(share / "lab/settings/overrides.json", quiet)
+    settings = {
+        # JupyterLab otherwise asks to be allowed to fetch news, and looks for newer versions of itself
+        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+        # no setting makes the left bar wider, and dates leave no room for the labs' names in it
+        "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
+    }
+    settle(share / "lab/settings/overrides.json", settings)
     hide_from_students(share / "labs_for_students")
     has_display = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_display:
@@ -43,7 +48,7 @@ def main() -> None:
 def hide_from_students(folder: Path) -> None:
     """Let the JupyterLab that this process becomes leave out PANELS and SERVER_PARTS.
 
-    Other JupyterLabs of this environment don't read the folder: with `jupyter lab` an instructor has the Formgrader.
+    Other JupyterLabs of this environment don't read the folder: `.venv/bin/jupyter lab` has the Formgrader.
     """
     page = {"disabledExtensions": {f"@jupyter/nbgrader:{name}": True for name in PANELS}}
     settle(folder / "labconfig/page_config.json", page)

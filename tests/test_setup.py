@@ -188,6 +188,10 @@ def page_at(address: str) -> bytes:
 def test_jupyterlab_prints_its_address_when_there_is_no_display(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     environment.update(HOME=str(tmp_path), JUPYTER_RUNTIME_DIR=str(tmp_path / "runtime"))
+    other = tmp_path / "jupyter-lab"  # of another environment, which is active
+    other.write_text("#!/bin/sh\necho not this one\n")
+    other.chmod(0o755)
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     server = subprocess.Popen(
         [sys.executable, "-m", "scripts.start_jupyterlab", "--port=0", "--ip=127.0.0.1"],
         cwd=ROOT,
