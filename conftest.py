@@ -21,7 +21,7 @@ check_shapes_in("scripts.interp")  # before any test imports it
 # numbers everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What notebooks and records hold are the CPU's numbers, and a GPU gives slightly others. So the suite runs on the CPU,
-# with a GPU in the machine too; `CUDA_VISIBLE_DEVICES=0 python -m pytest tests/test_gpu.py -n 0` tests a GPU.
+# with a GPU in the machine too; `CUDA_VISIBLE_DEVICES=0 .venv/bin/python -m pytest tests/test_gpu.py -n 0` tests a GPU.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # Logits of a hundred megabytes come and go with every run of a model. What is freed stays with the process: otherwise
 # the kernel clears the same pages again each time, which takes a tenth of the time (glibc's settings; workers and

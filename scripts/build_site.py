@@ -1,6 +1,6 @@
 """Build the documentation and the executed labs as one static site that needs no network.
 
-    python -m scripts.build_site [--students] [--no-run]        (or `make site`)
+    .venv/bin/python -m scripts.build_site [--students] [--no-run]        (or `make site`)
 
 It goes to outputs/site/; open index.html there, or copy the folder to any web server. A lab whose results in outputs/
 are missing, or older than its text, is run first. `--students` builds what a class may read, into

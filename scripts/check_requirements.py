@@ -3,8 +3,8 @@
 For each Python of `PYTHONS` on each platform of `PLATFORMS`, with wheels only; and for an NVIDIA container, which has
 a torch of its own, everything but torch.
 
-    python -m scripts.check_requirements            # check; needs the network
-    python -m scripts.check_requirements --write    # write requirements.lock anew after requirements.txt changed
+    .venv/bin/python -m scripts.check_requirements            # check; needs the network
+    .venv/bin/python -m scripts.check_requirements --write    # write the lock anew, after requirements.txt changed
 
 A version that the lock has already is kept where it can be. Delete the lock to bring all of them up to date.
 """

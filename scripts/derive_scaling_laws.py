@@ -1,13 +1,13 @@
 """How an SAE's loss falls with latents, L0 and tokens: a law, its predictions, and only then the runs predicted.
 
-    python scripts/derive_scaling_laws.py                   # everything; what it takes, docs/experiments_guide.md says
-    python scripts/derive_scaling_laws.py --stage fit       # up to the predictions, which are made once
-    python scripts/derive_scaling_laws.py --stage held-out  # the runs that were predicted, refused without predictions
-    python scripts/derive_scaling_laws.py --stage page      # train nothing: page and figure of the results there are
-    python scripts/derive_scaling_laws.py --debug           # within a minute, a toy model: only to see that it works
+    .venv/bin/python scripts/derive_scaling_laws.py                   # all; how long, docs/experiments_guide.md says
+    .venv/bin/python scripts/derive_scaling_laws.py --stage fit       # up to the predictions, which are made once
+    .venv/bin/python scripts/derive_scaling_laws.py --stage held-out  # what was predicted, refused without that
+    .venv/bin/python scripts/derive_scaling_laws.py --stage page      # train nothing: page and figure of what is there
+    .venv/bin/python scripts/derive_scaling_laws.py --debug           # within a minute: only to see that it works
 
-Hybrid SAEs on the activations that `python -m scripts.train_sae` stores, judged on the validation split. A run that has
-a row in data/sae_scaling.json is not done again, so a killed command goes on where it was.
+Hybrid SAEs on the activations that `.venv/bin/python -m scripts.train_sae` stores, judged on the validation split. A
+run that has a row in data/sae_scaling.json is not done again, so a killed command goes on where it was.
 """
 
 import argparse
@@ -28,7 +28,9 @@ DEBUG_ROWS = (96, 8)  # of text
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python scripts/derive_scaling_laws.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python scripts/derive_scaling_laws.py", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--model", help="the model, as load_model knows it; by default the embedded one")
     parser.add_argument("--layer", type=int, help="whose resid_post is taken; by default the shipped SAE's")
     parser.add_argument("--stage", choices=STAGES, default="all", help="how far to go (%(default)s)")

@@ -1,7 +1,7 @@
 """Draw the pictures of docs/concepts.md anew: of the embedded model, of toys, and of the SAE that ships.
 
-python -m scripts.draw_concepts                 # all of them, about half a minute
-python -m scripts.draw_concepts superposition   # one
+.venv/bin/python -m scripts.draw_concepts                 # all of them, about half a minute
+.venv/bin/python -m scripts.draw_concepts superposition   # one
 """
 
 import argparse
@@ -150,7 +150,9 @@ def picture_file(name: str) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.draw_concepts", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m scripts.draw_concepts", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default all: {', '.join(PICTURES)}")
     names = parser.parse_args(arguments).names
     if unknown := sorted(set(names) - PICTURES.keys()):

@@ -1,6 +1,6 @@
 """How long `sh scripts/run_all_experiments.sh` takes: what its parts took where their committed results were made.
 
-python scripts/estimate_experiments.py
+.venv/bin/python scripts/estimate_experiments.py
 """
 
 import argparse
@@ -17,7 +17,7 @@ NOT_MEASURED = "not measured yet"
 
 def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(
-        prog="python scripts/estimate_experiments.py", description=__doc__.splitlines()[0]
+        prog=".venv/bin/python scripts/estimate_experiments.py", description=__doc__.splitlines()[0]
     ).parse_args(arguments)
     parts = measured(ROOT)
     print(table([{"what": what, "minutes": NOT_MEASURED if s is None else round(s / 60)} for what, s in parts.items()]))

@@ -1,8 +1,8 @@
 """Judge what the embedded model says about features of its own SAE, through each kind of adapter and each control.
 
-    python -m scripts.judge_selfie                                  # all of it: hours of one core
-    python -m scripts.judge_selfie --only identity scalar_affine    # some of it; what has a row is not done again
-    python -m scripts.judge_selfie --table                          # only the table of what there is
+    .venv/bin/python -m scripts.judge_selfie                                  # all of it: hours of one core
+    .venv/bin/python -m scripts.judge_selfie --only identity scalar_affine    # some; what has a row is not done again
+    .venv/bin/python -m scripts.judge_selfie --table                          # only the table of what there is
 
 Adapters are trained by configs/scalar_affine_smollm2_135m.yaml but for their kind and the rate of matrices, and kept in
 outputs/selfie; a killed training goes on. Rows, each with intervals over what is held out, go to a file.
@@ -65,7 +65,9 @@ class Case(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.judge_selfie", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m scripts.judge_selfie", description=__doc__.splitlines()[0]
+    )
     parser.add_argument(
         "--only", nargs="+", choices=CONDITIONS, default=list(CONDITIONS), help="some of the conditions"
     )

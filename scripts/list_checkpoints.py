@@ -1,6 +1,6 @@
 """Write the table in checkpoints/README.md: what ships there, from the cards and files of each folder.
 
-python -m scripts.list_checkpoints
+.venv/bin/python -m scripts.list_checkpoints
 """
 
 import argparse
@@ -12,7 +12,7 @@ from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT
 
 FOLDER = ROOT / "checkpoints"
-BEGIN, END = "<!-- python -m scripts.list_checkpoints writes this table -->\n", "<!-- end of the table -->\n"
+BEGIN, END = "<!-- .venv/bin/python -m scripts.list_checkpoints writes this table -->\n", "<!-- end of the table -->\n"
 FORMATS = {  # by the file that holds the weights
     "model.safetensors": "weights and `config.json`; read by `load_model`",
     "adapter.safetensors": "weights; read by {reader}",
@@ -32,9 +32,12 @@ def row(folder: Path) -> dict[str, str]:
     """What a folder's card and files say of it. Raises ValueError where the card lacks something."""
     card = " ".join((folder / "README.md").read_text(encoding="utf-8").split("\n", 1)[1].split())
     name = folder.relative_to(FOLDER).as_posix()
-    command, licence = re.search(r"`python -m (scripts\.[^`]+)`", card), re.search(r"Licence: (.+?)\.(?: |$)", card)
+    command, licence = (
+        re.search(r"`\.venv/bin/python -m (scripts\.[^`]+)`", card),
+        re.search(r"Licence: (.+?)\.(?: |$)", card),
+    )
     if not (command and licence):
-        raise ValueError(f"The card of {name} lacks `python -m scripts.…` or `Licence: ….`: add it.")
+        raise ValueError(f"The card of {name} lacks `.venv/bin/python -m scripts.…` or `Licence: ….`: add it.")
     made = (
         f"scripts.train_sae --recipe checkpoints/{name}" if command[1].startswith("scripts.train_sae ") else command[1]
     )
@@ -50,7 +53,7 @@ def row(folder: Path) -> dict[str, str]:
         "MB": f"{sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.2f}",
         "format": FORMATS[weights].format(reader=reader),
         "licence": licence[1].replace("as the project's", "MIT, as the project's"),
-        "made by `python -m …`": f"`{made}`",
+        "made by `.venv/bin/python -m …`": f"`{made}`",
         "took": took,
     }
 

@@ -1,9 +1,9 @@
 """Measure what the labs' work takes in time and memory, and write docs/memory-and-time.md from it.
 
-    python -m scripts.measure_memory_and_time                  # what has no row yet for this machine; minutes on a CPU
-    python -m scripts.measure_memory_and_time --again          # all of it anew
-    python -m scripts.measure_memory_and_time --device cuda    # the same on a GPU: rows for that machine are added
-    python -m scripts.measure_memory_and_time --page           # only the page, from the rows that there are
+    .venv/bin/python -m scripts.measure_memory_and_time                  # what has no row for this machine: minutes
+    .venv/bin/python -m scripts.measure_memory_and_time --again          # all of it anew
+    .venv/bin/python -m scripts.measure_memory_and_time --device cuda    # the same on a GPU, for rows of that machine
+    .venv/bin/python -m scripts.measure_memory_and_time --page           # only the page, from the rows that there are
 
 Each job is a process of its own, and its rows are written before the next one starts, so a killed run goes on. Nothing
 else should run meanwhile; `--busy` marks the rows where something did. What the jobs are is in
@@ -28,7 +28,7 @@ QUICK_MODEL = "a toy"
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.measure_memory_and_time", description=__doc__.splitlines()[0]
+        prog=".venv/bin/python -m scripts.measure_memory_and_time", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to measure (%(default)s)")
     parser.add_argument("--again", action="store_true", help="measure anew what this machine has rows for")

@@ -1,6 +1,6 @@
 """Measure the embedded model's entries of data/reference_values.json anew; published entries stay as they are.
 
-python -m scripts.measure_reference_values          # about a minute; prints each value, old and new
+.venv/bin/python -m scripts.measure_reference_values          # about a minute; prints each value, old and new
 """
 
 import argparse
@@ -97,7 +97,7 @@ def measure() -> dict[str, tuple[Any, float, str]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    command = "python -m scripts.measure_reference_values"
+    command = ".venv/bin/python -m scripts.measure_reference_values"
     argparse.ArgumentParser(prog=command, description=__doc__.splitlines()[0]).parse_args(arguments)
 
     import torch

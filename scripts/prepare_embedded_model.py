@@ -1,6 +1,6 @@
 """Fetch and convert the embedded model, SmolLM2-135M, unless it is here already.
 
-python -m scripts.prepare_embedded_model
+.venv/bin/python -m scripts.prepare_embedded_model
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Prepare vectors whose meaning is known without an SAE: directions of the corpus' genres, embeddings of words.
 
-    python -m scripts.prepare_known_vectors --output-dir outputs/selfie --output-name known
-    python -m scripts.prepare_known_vectors --kinds tokens --join outputs/selfie/smollm2_135m_labels.json \\
+    .venv/bin/python -m scripts.prepare_known_vectors --output-dir outputs/selfie --output-name known
+    .venv/bin/python -m scripts.prepare_known_vectors --kinds tokens --join outputs/selfie/smollm2_135m_labels.json \\
         --output-dir outputs/selfie --output-name features_and_words    # other training data come first
 
 writes NAME.pt and NAME_labels.json, in the format that scripts/interp/selfie/training_data.py explains. Words are split
@@ -20,7 +20,7 @@ KINDS = ("tokens", "genres")
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.prepare_known_vectors",
+        prog=".venv/bin/python -m scripts.prepare_known_vectors",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

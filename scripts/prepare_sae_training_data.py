@@ -1,10 +1,11 @@
 """Prepare what an adapter is trained on: the decoder rows of an SAE, and labels of its features.
 
-    python -m scripts.prepare_sae_training_data --release llama_scope_lxr_8x --sae-id l19r_8x \\
+    .venv/bin/python -m scripts.prepare_sae_training_data --release llama_scope_lxr_8x --sae-id l19r_8x \\
         --output-dir outputs/selfie --output-name llama_scope_l19r        # labels from Neuronpedia
-    python -m scripts.prepare_sae_training_data --release goodfire-llama-3.1-8b-instruct --sae-id layer_19 \\
+    .venv/bin/python -m scripts.prepare_sae_training_data --release goodfire-llama-3.1-8b-instruct --sae-id layer_19 \\
         --labels-json goodfire_8b_sae_labels.json.gz --output-dir outputs/selfie --output-name goodfire_8b_l19
-    python -m scripts.prepare_sae_training_data --sae-folder checkpoints/saes/smollm2-135m-blocks.12.hook_resid_post \\
+    .venv/bin/python -m scripts.prepare_sae_training_data \\
+        --sae-folder checkpoints/saes/smollm2-135m-blocks.12.hook_resid_post \\
         --labels-json mine.json --output-dir outputs/selfie --output-name smollm2_l12
 
 writes a tensor NAME.pt and NAME_labels.json, in the format that scripts/interp/selfie/training_data.py explains. No
@@ -24,7 +25,7 @@ from scripts.interp.selfie.neuronpedia import BUCKET, fetch_labels
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.prepare_sae_training_data",
+        prog=".venv/bin/python -m scripts.prepare_sae_training_data",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

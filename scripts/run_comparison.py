@@ -1,9 +1,9 @@
 """Compare SAE architectures at equal tokens, seeds and L0, on a model's activations and on planted dictionaries.
 
-    python scripts/run_comparison.py             # what experiments/sae_architectures/config.yaml says; over an hour
-    python scripts/run_comparison.py --debug     # within a minute: only to see that it works
-    python scripts/run_comparison.py --config my.yaml --seed 7 --results outputs/mine
-    python scripts/run_comparison.py --page      # train nothing: docs/sae-comparison.md and figures from the results
+    .venv/bin/python scripts/run_comparison.py             # experiments/sae_architectures/config.yaml; over an hour
+    .venv/bin/python scripts/run_comparison.py --debug     # within a minute: only to see that it works
+    .venv/bin/python scripts/run_comparison.py --config my.yaml --seed 7 --results outputs/mine
+    .venv/bin/python scripts/run_comparison.py --page      # train nothing: docs/sae-comparison.md and figures
 
 One run at a time, on one thread of the CPU, so that seconds compare. Results are JSON and CSV in the folder that the
 settings name; a run that has a row there is not done again, so a killed comparison goes on where it was.
@@ -27,7 +27,7 @@ KINDS = {"model": str, "layer": int, "n_features": int, "batch_size": int, "epoc
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python scripts/run_comparison.py", description=__doc__.splitlines()[0], allow_abbrev=False
+        prog=".venv/bin/python scripts/run_comparison.py", description=__doc__.splitlines()[0], allow_abbrev=False
     )
 
     def add(name: str, **options: Any) -> None:
@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.learning_rate is not None:
         given["learning_rates"] = given["planted_learning_rates"] = [options.learning_rate]
     if options.use_wandb and find_spec("wandb") is None:
-        parser.error("--use_wandb needs the package wandb: `uv pip install wandb`, or leave the option out")
+        parser.error(
+            "--use_wandb needs the package wandb: `.venv/bin/python -m pip install wandb`, or leave the option out"
+        )
 
     from scripts.interp.saes.experiment import read_experiment
 

@@ -1,6 +1,6 @@
 """Execute the solved labs side by side and write each as a notebook and as an HTML page to outputs/.
 
-    python -m scripts.run_labs [LAB …] [--jobs N] [--update]
+    .venv/bin/python -m scripts.run_labs [LAB …] [--jobs N] [--update]
 
 LAB is the beginning of a file name in solutions/ (`01`); without one, all of them run. As many run at a time as there
 are cores and memory for; `--jobs 1` runs one after another. `--update` also writes the text outputs back to solutions/,

@@ -1,8 +1,8 @@
 """Measure the exact patching sweeps against TransformerLens' own, which run the whole model once a patch.
 
-    python scripts/run_patching_benchmark.py             # a table; about ten minutes with the embedded model
-    python scripts/run_patching_benchmark.py --json      # one JSON object on standard output, nothing else
-    python scripts/run_patching_benchmark.py --quick     # a toy model, seconds: only to see that it works
+    .venv/bin/python scripts/run_patching_benchmark.py             # a table; about ten minutes with the embedded model
+    .venv/bin/python scripts/run_patching_benchmark.py --json      # one JSON object on standard output, nothing else
+    .venv/bin/python scripts/run_patching_benchmark.py --quick     # a toy model, seconds: only to see that it works
 
 What is measured, and how, is in scripts/interp/circuits/benchmark.py.
 """
@@ -18,7 +18,7 @@ from scripts.interp.base.errors import ModelUnavailable
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python scripts/run_patching_benchmark.py", description=__doc__.splitlines()[0]
+        prog=".venv/bin/python scripts/run_patching_benchmark.py", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object, not as a table")
     parser.add_argument("--quick", action="store_true", help="measure a toy model, in seconds, and not LAB_MODEL's")

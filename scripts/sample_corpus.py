@@ -1,7 +1,7 @@
 """Sample the text corpus of the labs from the embedded model; a killed run goes on where it was.
 
-    python -m scripts.sample_corpus --tokens 2100000    # hours on a CPU; the texts collect in outputs/corpus
-    python -m scripts.sample_corpus --finish            # packs what is there into data/corpus.jsonl.xz
+    .venv/bin/python -m scripts.sample_corpus --tokens 2100000    # hours on a CPU; the texts collect in outputs/corpus
+    .venv/bin/python -m scripts.sample_corpus --finish            # packs what is there into data/corpus.jsonl.xz
 
 A text starts with a short opening, whose gaps are filled at random, and goes on for NEW_TOKENS sampled tokens. No chat
 template, no BOS, no special tokens, no trimming: a text stops in the middle of a sentence. The number of a batch is the
@@ -214,7 +214,7 @@ def finish(work: Path, corpus: Path, tokenizer: PreTrainedTokenizerBase) -> None
     packed = lzma.compress(lines, preset=9 | lzma.PRESET_EXTREME)  # smaller than gzip's and bzip2's
     by_genre = {genre: [d for d in documents if d.genre == genre] for genre in sorted({d.genre for d in documents})}
     provenance = {
-        "command": "python -m scripts.sample_corpus, then the same with --finish",
+        "command": ".venv/bin/python -m scripts.sample_corpus, then the same with --finish",
         "model": f"{SOURCE.gguf}, dequantised to float32",
         "source": SOURCE.requirement,
         "gguf_sha256": SOURCE.gguf_sha256,
@@ -244,7 +244,9 @@ def size(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> dict[
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.sample_corpus", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m scripts.sample_corpus", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--tokens", type=at_least_one, default=2_100_000, help="how many in all (default: %(default)s)")
     parser.add_argument("--batch-size", type=at_least_one, default=BATCH_SIZE, help="texts at a time (%(default)s)")
     parser.add_argument("--threads", type=at_least_one, default=1, help="threads of the CPU (%(default)s)")

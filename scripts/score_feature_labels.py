@@ -1,7 +1,7 @@
 """Test the labels of the embedded model's SAE on text that they were not written from, and store the scores.
 
-    python -m scripts.score_feature_labels            # some ten minutes on one core: writes data/feature_labels.json
-    python -m scripts.score_feature_labels --check    # writes nothing, and fails where a stored score is another
+    .venv/bin/python -m scripts.score_feature_labels            # ten minutes of one core: data/feature_labels.json
+    .venv/bin/python -m scripts.score_feature_labels --check    # writes nothing, and fails where a score is another
 
 The labels were written after reading contexts of the validation split. Scores of predicates are of the test split;
 those of blind sortings, done once by a reader who saw the label and shuffled contexts, stay as they are.
@@ -16,7 +16,9 @@ from scripts.interp.base.files import write_atomically
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.score_feature_labels", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m scripts.score_feature_labels", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--check", action="store_true", help="compare with the stored scores, and write nothing")
     options = parser.parse_args(arguments)
 

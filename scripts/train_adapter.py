@@ -1,7 +1,7 @@
 """Fine-tune the embedded model a little, on stories and dialogues only; a killed run goes on where it was.
 
-    python -m scripts.train_adapter    # about half an hour of one core
-    python -m scripts.train_adapter --recipe checkpoints/smollm2-135m-roleplay    # the same, as it was made
+    .venv/bin/python -m scripts.train_adapter    # about half an hour of one core
+    .venv/bin/python -m scripts.train_adapter --recipe checkpoints/smollm2-135m-roleplay    # the same, as it was made
 
 Trained are low-rank corrections to the weight matrices (see scripts/interp/models/lora.py) on conversations made of the
 corpus's training split, in the genres of ROLEPLAY, through the model's chat template; template tokens have no loss. The
@@ -170,8 +170,8 @@ fine-tuned model.
   wrote itself: the user says a text's first sentence, the assistant goes on. Cut after {record["context"]} tokens; \
 {record["too_short"]:,} shorter ones were left
   out. The template's tokens have no loss.
-- **Training**: `python -m scripts.train_adapter`: {settings.steps} steps of {settings.batch_rows} conversations \
-({passes:.1f} passes), AdamW with a learning
+- **Training**: `.venv/bin/python -m scripts.train_adapter`: {settings.steps} steps of {settings.batch_rows} \
+conversations ({passes:.1f} passes), AdamW with a learning
   rate of {settings.learning_rate:g}, seed {settings.seed}; {minutes:.0f} minutes with {record["threads"]} thread(s) \
 on {record["machine"]}, torch {record["torch"]}.
 - **Measured** on held-out conversations of these genres and of the others, in nats a token of content:

@@ -1,6 +1,6 @@
-"""Train a HybridSAE: `python -m scripts.train_sae --architecture hybrid`, with all of its options.
+"""Train a HybridSAE: `.venv/bin/python -m scripts.train_sae --architecture hybrid`, with all of its options.
 
-    python -m scripts.train_hybrid_sae blocks.12.hook_resid_post --k 40 --folder mine
+    .venv/bin/python -m scripts.train_hybrid_sae blocks.12.hook_resid_post --k 40 --folder mine
 
 A killed run goes on where it was.
 """
@@ -15,7 +15,8 @@ def main(arguments: list[str] | None = None) -> int:
     named = [each.split("=")[0] for each in given]
     if any(len(name) > 3 and "--architecture".startswith(name) for name in named):  # a parser takes beginnings too
         print(
-            "This trains a HybridSAE: leave --architecture out, or use `python -m scripts.train_sae`.", file=sys.stderr
+            "This trains a HybridSAE: leave --architecture out, or use `.venv/bin/python -m scripts.train_sae`.",
+            file=sys.stderr,
         )
         return 2
     return train_sae.main(["--architecture", "hybrid", *given])

@@ -1,9 +1,9 @@
 """Train a sparse autoencoder on one hook point of a model; a killed run goes on where it was.
 
-    python -m scripts.train_sae --sweep 9 12 15 18 21 --tokens 200000 --width 4 --k 32 --passes 6    # to choose a layer
-    python -m scripts.train_sae blocks.12.hook_resid_post    # hours; the one that Lab 4 loads
-    python -m scripts.train_sae --recipe checkpoints/saes/toy-mlp-1l-8x    # one that ships, again
-    torchrun --nproc-per-node=2 -m scripts.train_sae blocks.12.hook_resid_post    # by two processes
+    .venv/bin/python -m scripts.train_sae --sweep 9 12 15 18 21 --tokens 200000 --width 4 --k 32 --passes 6    # a layer
+    .venv/bin/python -m scripts.train_sae blocks.12.hook_resid_post    # hours; the one that Lab 4 loads
+    .venv/bin/python -m scripts.train_sae --recipe checkpoints/saes/toy-mlp-1l-8x    # one that ships, again
+    .venv/bin/python -m torch.distributed.run --nproc-per-node=2 -m scripts.train_sae …    # two processes
 
 The corpus's training split (or another's, `--corpus mine.jsonl`) goes through the model once, and its activations stay
 on disk; the SAE takes several passes over them, each in another order. sae-lens trains and saves, so

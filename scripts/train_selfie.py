@@ -1,12 +1,12 @@
 """Train an adapter with which a model describes its own directions; a killed run goes on where it was.
 
-    python -m scripts.train_selfie --config configs/scalar_affine_smollm2_135m.yaml    # the embedded model, offline
-    python -m scripts.train_selfie --config configs/scalar_affine_8b_goodfire.yaml     # Llama 3.1 8B, on a GPU
-    python -m scripts.train_selfie --config configs/identity_baseline.yaml --eval-only
-    torchrun --nproc-per-node=2 -m scripts.train_selfie --config …                     # by two processes
+    .venv/bin/python -m scripts.train_selfie --config configs/scalar_affine_smollm2_135m.yaml    # embedded, offline
+    .venv/bin/python -m scripts.train_selfie --config configs/scalar_affine_8b_goodfire.yaml     # Llama 3.1 8B
+    .venv/bin/python -m scripts.train_selfie --config configs/identity_baseline.yaml --eval-only
+    .venv/bin/python -m torch.distributed.run --nproc-per-node=2 -m scripts.train_selfie --config …    # two processes
 
-The labels come from `python -m scripts.prepare_sae_training_data`. Adapters, the record and a checkpoint go to a folder
-of the experiment's name in `training.checkpoint_dir`. docs/selfie.md says what the settings are.
+The labels come from `.venv/bin/python -m scripts.prepare_sae_training_data`. Adapters, the record and a checkpoint go
+to a folder of the experiment's name in `training.checkpoint_dir`. docs/selfie.md says what the settings are.
 """
 
 import argparse
@@ -22,7 +22,9 @@ from scripts.interp.base.errors import ModelUnavailable
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.train_selfie", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m scripts.train_selfie", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--config", type=Path, required=True, help="a YAML file such as configs/*.yaml")
     parser.add_argument("--vectors", type=Path, help="the file of vectors, where the labels' file names none")
     parser.add_argument("--adapter", type=Path, help="start with the adapter of this file")
@@ -38,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         settings = read_settings(options.config)
         settings["experiment_name"] = settings["experiment_name"] or options.config.stem
         if settings["logging"]["use_wandb"] and find_spec("wandb") is None:
-            raise ValueError("logging.use_wandb needs the package wandb: `uv pip install wandb`, or set it to false.")
+            raise ValueError(
+                "logging.use_wandb needs the package wandb: `.venv/bin/python -m pip install wandb`, or set it false."
+            )
         run(settings, options)
     except (ModelUnavailable, ValueError, OSError) as error:
         print(error, file=sys.stderr)

@@ -1,8 +1,8 @@
 """Train the project's toy models on its own corpus; a killed run goes on where it was.
 
-    python -m scripts.train_toy_models --tokenizer    # once, before the first model: seconds
-    python -m scripts.train_toy_models toy-attn-2l    # about 20 minutes of one core
-    python -m scripts.train_toy_models --recipe checkpoints/toy-attn-2l    # the same, as it was made
+    .venv/bin/python -m scripts.train_toy_models --tokenizer    # once, before the first model: seconds
+    .venv/bin/python -m scripts.train_toy_models toy-attn-2l    # about 20 minutes of one core
+    .venv/bin/python -m scripts.train_toy_models --recipe checkpoints/toy-attn-2l    # the same, as it was made
 
 Only the corpus is trained on. For the attention-only models a passage of it is repeated in some rows: without them
 induction heads form as well, but attend less surely. While a model trains, it is measured at more and more distant
@@ -309,7 +309,8 @@ parameters: {config}, vocabulary {D_VOCAB}. `load_model("{name}")` loads it.
 - **Data**: the training split of `data/corpus.jsonl.xz`, text that SmolLM2-135M-Instruct wrote (see `data/README.md`),
   {record["epochs"]:.1f} times over. {rows}
 - **Start**: random weights; positions start as sinusoids, and are trained.
-- **Training**: `python -m scripts.train_toy_models {name} --seed {settings["seed"]}`: {settings["steps"]:,} steps of
+- **Training**: `.venv/bin/python -m scripts.train_toy_models {name} --seed {settings["seed"]}`: {settings["steps"]:,} \
+steps of
   {settings["batch_rows"]} rows of {settings["config"]["n_ctx"]} tokens, AdamW with a learning rate of
   {settings["learning_rate"]}, {record["seconds"] / 60:.0f} minutes with {record["threads"]} thread(s) on \
 {record["machine"]},

@@ -132,7 +132,9 @@ def run_python(code: str, names: dict, page: Path, line: int, printed: str | Non
     return ""
 
 
-if __name__ == "__main__":  # python -m tests.code_blocks PAGE…: one process for all, since imports take longest
+if (
+    __name__ == "__main__"
+):  # .venv/bin/python -m tests.code_blocks PAGE…: one process for all, since imports take longest
     for name in sys.argv[1:]:
         for result in run_page(Path(name)):
             print(json.dumps({"page": name, **result}), flush=True)

@@ -1,6 +1,6 @@
 """The solved labs with their models on the GPU that isn't there (see `pretended_gpu.py`); says which cells fail.
 
-    python -m tests.labs_on_pretended_gpu 04 06
+    .venv/bin/python -m tests.labs_on_pretended_gpu 04 06
 
 No test: a lab takes three to six times as long as usual. What was loaded for the CPU by name stays there. Once a cell
 has failed, those that need its results fail as well.

@@ -14,7 +14,7 @@ PAGE = FOLDER / "README.md"
 
 def test_the_table_is_that_of_the_folders():
     page = PAGE.read_text(encoding="utf-8")
-    assert with_table(page) == page, "out of date: python -m scripts.list_checkpoints"
+    assert with_table(page) == page, "out of date: .venv/bin/python -m scripts.list_checkpoints"
 
 
 def test_every_folder_that_git_tracks_has_a_row():
@@ -25,7 +25,7 @@ def test_every_folder_that_git_tracks_has_a_row():
 
 def test_the_commands_are_there_and_the_recipes_too():
     for folder in folders():
-        module = row(folder)["made by `python -m …`"].strip("`").split()[0]
+        module = row(folder)["made by `.venv/bin/python -m …`"].strip("`").split()[0]
         assert (ROOT / (module.replace(".", "/") + ".py")).exists(), folder
         assert (folder / "recipe.json").exists() or "configs/" in (folder / "README.md").read_text(), folder
         assert re.search(r"\d", row(folder)["took"]) or folder.name == "toy-tokenizer", folder
@@ -34,7 +34,9 @@ def test_the_commands_are_there_and_the_recipes_too():
 def test_a_card_that_lacks_something_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(list_checkpoints, "FOLDER", tmp_path)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "README.md").write_text("# mine\n\nSomething. `python -m scripts.train_sae` made it.\n")
+    (tmp_path / "mine" / "README.md").write_text(
+        "# mine\n\nSomething. `.venv/bin/python -m scripts.train_sae` made it.\n"
+    )
     with pytest.raises(ValueError, match="The card of mine lacks .*Licence"):
         row(tmp_path / "mine")
     with pytest.raises(ValueError, match="has no place for the table"):

@@ -507,7 +507,7 @@ def test_means_and_ranges_over_seeds():
 
 def test_the_page_that_is_committed_is_of_the_results_that_are():
     text = (ROOT / "docs" / "sae-comparison.md").read_text(encoding="utf-8")
-    assert text == page(read_results(ROOT / "data")), "run `python scripts/run_comparison.py --page`"
+    assert text == page(read_results(ROOT / "data")), "run `.venv/bin/python scripts/run_comparison.py --page`"
     assert (
         fixed_settings(read_experiment(None, {}))
         == json.loads((ROOT / "data/sae_comparison.json").read_text())["settings"]
@@ -518,7 +518,7 @@ def test_the_page_that_is_committed_is_of_the_results_that_are():
 
 def test_no_results_no_page(tmp_path, monkeypatch, capsys):
     assert command.main(["--page", "--results", str(tmp_path)]) == 1
-    assert "run `python scripts/run_comparison.py`" in capsys.readouterr().err
+    assert "run `.venv/bin/python scripts/run_comparison.py`" in capsys.readouterr().err
     (tmp_path / "sae_ground_truth.json").write_text('{"settings": {}, "about": {}, "rows": []}')
     assert command.main(["--page", "--results", str(tmp_path)]) == 1
     assert "no results yet in sae_comparison.json" in capsys.readouterr().err

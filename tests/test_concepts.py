@@ -43,7 +43,7 @@ def test_a_picture_is_what_is_drawn_now(name, model, trained_toy):
     draw, of = PICTURES[name]
     drawn = draw({draw_concepts.EMBEDDED: model, draw_concepts.TOY: trained_toy, None: None}[of])
     kept = picture_file(name).read_text(encoding="utf-8")
-    assert same_picture(drawn, kept), f"python -m scripts.draw_concepts {name} draws it anew"
+    assert same_picture(drawn, kept), f".venv/bin/python -m scripts.draw_concepts {name} draws it anew"
 
 
 def test_a_difference_between_pictures_is_seen():

@@ -1,7 +1,7 @@
 """What pages show can be run: every block of shell and Python runs, or says what it needs or which test runs it.
 
-Blocks run in a copy of the repository, from its root; what they leave behind there, but for files in outputs/, is
-named. `tests/code_blocks.py` has the rules.
+Blocks run in a copy of the repository, from its root, as in a shell in which nobody has activated `.venv`; what they
+leave behind there, but for files in outputs/, is named. `tests/code_blocks.py` has the rules.
 """
 
 import ast
@@ -36,7 +36,8 @@ def files_in(folder: Path) -> dict[str, tuple[int, int]]:
     return {
         str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.relative_to(folder).parts[0] != "outputs"
+        if path.is_file() and not {"__pycache__", ".venv"} & set(path.parts)
+        if path.relative_to(folder).parts[0] != "outputs"
     }
 
 
@@ -49,6 +50,21 @@ def copy_of_the_repository(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
+def as_nobody_active(folder: Path) -> str:
+    """Put this Python where pages expect it, in `folder`/.venv/bin; returns a PATH without its tools."""
+    ours = folder / ".venv" / "bin"
+    shadows = folder / ".venv" / "none"
+    for path in (ours / "python", *(shadows / tool for tool in ("python", "pip", "jupyter", "nbgrader", "pytest"))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        calls = (
+            f'exec "{sys.executable}" "$@"' if path.parent == ours else f"echo {path.name}: not active >&2; exit 127"
+        )
+        path.write_text(f"#!/bin/sh\n{calls}\n")
+        path.chmod(0o755)
+    others = [each for each in os.environ["PATH"].split(os.pathsep) if Path(each) != Path(sys.executable).parent]
+    return os.pathsep.join([str(shadows), *others])
+
+
 def run_blocks(folder: Path, pages: list[str]) -> dict[str, list[dict]]:
     """Run the blocks of pages in one process, from `folder`; returns what became of each, by page."""
     environment = {name: value for name, value in os.environ.items() if name not in ("LAB_OUTPUTS", "LAB_MODEL")}
@@ -56,7 +72,7 @@ def run_blocks(folder: Path, pages: list[str]) -> dict[str, list[dict]]:
         "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LAB_MODELS": str(embedded_model_folder().parent),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": as_nobody_active(folder),
         "PYTHON3": "",  # make stops at once: set-up would begin with downloads
     }
     command = [sys.executable, "-m", "tests.code_blocks", *pages]
@@ -187,6 +203,8 @@ def test_blocks_run_in_order_and_python_in_one_process(tmp_path):
         ("echo hello", "false\n   echo hello", 7, "exit status 1"),
         ('here == "hello', 'here == "bye', 13, "AssertionError"),
         ("<!-- tested by: tests/test_grade.py -->", "", 17, "Set-up stopped|No rule|no makefile"),
+        ("echo hello", "python -c 1\n   echo hello", 7, "python: not active"),
+        ("echo hello", ".venv/bin/python -c 1\n   .venv/bin/nbgrader", 7, "nbgrader: not found"),
     ],
 )
 def test_a_block_that_does_not_run_is_seen(tmp_path, old, new, line, said):

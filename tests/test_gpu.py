@@ -1,6 +1,6 @@
 """The model on a GPU, texts on the CPU: helpers bring them together and give the CPU's numbers.
 
-    CUDA_VISIBLE_DEVICES=0 python -m pytest tests/test_gpu.py -n 0
+    CUDA_VISIBLE_DEVICES=0 .venv/bin/python -m pytest tests/test_gpu.py -n 0
 
 The suite itself runs on the CPU (see conftest.py), where this file is skipped.
 """
@@ -28,7 +28,7 @@ from tests.scene import new_scene, numbers_in
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(),
-    reason="no GPU is visible; on a machine with one: CUDA_VISIBLE_DEVICES=0 python -m pytest tests/test_gpu.py -n 0",
+    reason="no GPU is visible; with one: CUDA_VISIBLE_DEVICES=0 .venv/bin/python -m pytest tests/test_gpu.py -n 0",
 )
 
 DEVICES = ("cpu", "cuda")

@@ -36,7 +36,7 @@ def here(monkeypatch):
 
 def test_the_page_is_of_the_rows():
     text = command.PAGE.read_text(encoding="utf-8")
-    assert text == page(FOUND, *command.beside()), "run `python -m scripts.measure_memory_and_time --page`"
+    assert text == page(FOUND, *command.beside()), "run `.venv/bin/python -m scripts.measure_memory_and_time --page`"
     assert command.RESULTS.read_text(encoding="utf-8") == command.as_text(FOUND)
 
 

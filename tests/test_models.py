@@ -145,7 +145,7 @@ def test_lab_dtype_chooses_the_dtype_where_none_is_given(gpt2_folder, monkeypatc
 def test_without_lab_model_the_embedded_model_is_meant(monkeypatch, tmp_path):
     monkeypatch.delenv("LAB_MODEL", raising=False)
     monkeypatch.setenv("LAB_MODELS", str(tmp_path))
-    with pytest.raises(ModelUnavailable, match="python -m scripts.prepare_embedded_model") as failure:
+    with pytest.raises(ModelUnavailable, match=".venv/bin/python -m scripts.prepare_embedded_model") as failure:
         load_model()
     assert str(tmp_path) in str(failure.value)
 

@@ -19,7 +19,7 @@ def test_every_entry_has_a_value_a_tolerance_a_model_and_a_source():
     assert len(reference_values()) > 15
     for key, entry in reference_values().items():
         assert {"value", "tolerance", "model", "source"} <= set(entry), key
-        assert entry["source"].startswith(("measured here: python -m", "published: ")), key
+        assert entry["source"].startswith(("measured here: .venv/bin/python -m", "published: ")), key
         assert key.split("/")[0] == entry["model"], key
         assert (entry["tolerance"] is None) == entry["source"].startswith("published"), key
 

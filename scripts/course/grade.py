@@ -1,12 +1,12 @@
 """Grade a class.
 
-    python -m scripts.course.grade SUBMISSIONS OUT [--jobs 2] [--timeout 120] [--lab-timeout 900] [--memory 6]
+    .venv/bin/python -m scripts.course.grade SUBMISSIONS OUT [--jobs 2] [--timeout 120] [--lab-timeout 900] [--memory 6]
 
 SUBMISSIONS is the folder with what students handed in: <student>/<notebook>.ipynb, or what a learning platform's
 download holds, unpacked or not (`scripts.course.students`). Where a student handed in several files,
 `scripts.course.grading.choice` says which one counts. OUT gets grades.csv, feedback/<student>/<lab>.html, and
 course/, an nbgrader course whose grade book knows every point: start JupyterLab there and open its Formgrader
-to grade written answers by hand, then run `python -m scripts.course.report OUT` to renew the CSV and the
+to grade written answers by hand, then run `.venv/bin/python -m scripts.course.report OUT` to renew the CSV and the
 pages.
 
 Exit status 0: everybody is graded. 1: something could not be graded, is nobody's, or needs a look; it is named.

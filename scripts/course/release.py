@@ -1,6 +1,6 @@
 """Make the student notebooks, and the records that their checks read, from the solved notebooks.
 
-    python -m scripts.course.release
+    .venv/bin/python -m scripts.course.release
 
 `solutions/` is the single source; nbgrader takes out answers, hidden tests, rubrics and outputs, and
 `scripts/course/recording.py` writes down what the visible checks compare with. The same source gives the same bytes

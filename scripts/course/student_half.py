@@ -1,6 +1,6 @@
 """Write what students get, as a folder and as a zip archive of it.
 
-    python -m scripts.course.student_half DEST        (or `make student DEST=dir`; the archive is DEST.zip)
+    .venv/bin/python -m scripts.course.student_half DEST        (or `make student DEST=dir`; the archive is DEST.zip)
 
 Only files that git tracks are taken, with the text that they have now, and a rule says which:
 

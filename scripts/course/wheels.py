@@ -142,7 +142,7 @@ class Wheels:
             if unpinned := sorted(new.keys() - pins.keys()):
                 raise WheelsMissing(
                     f"{lock.name} pins no {', '.join(unpinned)} for {machine}, and a wheel requires it: write the lock "
-                    "anew with `python -m scripts.check_requirements --write`."
+                    "anew with `.venv/bin/python -m scripts.check_requirements --write`."
                 )
             files = self.fetch([f"{name}{pins[name].specifier}" for name in new], machine)
             waiting = [

@@ -1,6 +1,6 @@
 """Grade one student's labs. `scripts.course.grade` runs this in a process of its own for every student.
 
-    python -m scripts.course.grading.one_student JOB.json
+    .venv/bin/python -m scripts.course.grading.one_student JOB.json
 
 Order: choose the file that counts and rebuild the notebook, judge the functions in a clean process, take back points
 given by hand for another text, then let nbgrader autograde: it runs the notebook (with canaries, without hidden

@@ -1,6 +1,6 @@
 """A worker grades one student after the other, each in a fork of itself, so that what all need is imported once.
 
-    python -m scripts.course.grading.worker MODULE …
+    .venv/bin/python -m scripts.course.grading.worker MODULE …
 
 It reads one line for each student (`Worker.grade` writes them), and answers with the process id and, when that has
 ended, with its exit status. What a submission left running is ended before the next one begins.

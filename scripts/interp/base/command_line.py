@@ -24,14 +24,14 @@ RECIPE_FILE = "recipe.json"
 def command_parser(
     command: str, description: str, groups: dict[str, type], arguments: list[str] | None = None
 ) -> ArgumentParser:
-    """A parser for `python -m <command>`, whose defaults are those of the recipe that the arguments name, if they do.
+    """A parser for `.venv/bin/python -m <command>`. Defaults are those of the recipe that the arguments name, if any.
 
     groups: dataclasses, by the name that they have in what is parsed and in a recipe
 
     Exits with one sentence, as for a wrong argument, where there is no such recipe or it does not fit.
     """
     parser = ArgumentParser(
-        prog=f"python -m {command}", description=description, add_option_string_dash_variants=DashVariant.DASH
+        prog=f".venv/bin/python -m {command}", description=description, add_option_string_dash_variants=DashVariant.DASH
     )
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for each in (early, parser):

@@ -1,8 +1,8 @@
 """The reference file: every number that prose or a test quotes, with its tolerance and its source.
 
 `data/reference_values.json` maps a key such as "smollm2-135m/ioi_logit_diff" to {"value", "tolerance", "model",
-"source"}. Values measured here are written by `python -m scripts.measure_reference_values`; published ones name the
-paper.
+"source"}. Values measured here are written by `.venv/bin/python -m scripts.measure_reference_values`; published ones
+name the paper.
 """
 
 import json

@@ -6,7 +6,7 @@ one: is it necessary for the right answer? Sources: Wang et al., "Interpretabili
 Nanda, "How to use and interpret activation patching" (2024).
 
 The sweeps (the engine is in `sweeps.py`) give the numbers of `transformer_lens.patching`, computed only where a patch
-can change something; `python scripts/run_patching_benchmark.py` measures both.
+can change something; `.venv/bin/python scripts/run_patching_benchmark.py` measures both.
 """
 
 from __future__ import annotations

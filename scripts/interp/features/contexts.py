@@ -119,7 +119,7 @@ def load_contexts(path: Path) -> TopContexts:
     """Read what `save_contexts` wrote."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"There are no contexts at {path}: restore the file; `python -m scripts.train_sae` makes it."
+            f"There are no contexts at {path}: restore the file; `.venv/bin/python -m scripts.train_sae` makes it."
         )
     content = load_file(path)
     return TopContexts(

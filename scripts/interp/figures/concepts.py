@@ -1,4 +1,4 @@
-"""The pictures of docs/concepts.md, from numbers; `python -m scripts.draw_concepts` measures them.
+"""The pictures of docs/concepts.md, from numbers; `.venv/bin/python -m scripts.draw_concepts` measures them.
 
 Each description says in words what is drawn: readers who can't see the picture get it in its place.
 """

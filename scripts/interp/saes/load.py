@@ -45,13 +45,13 @@ def sae_folder(model: TransformerBridge, name: str | None = None) -> Path:
     if not shipped:
         raise ValueError(
             f"No SAE ships for {model_name}: give the folder of one, or train one with "
-            f"`python -m scripts.train_sae --model {model_name} blocks.<layer>.hook_resid_post`."
+            f"`.venv/bin/python -m scripts.train_sae --model {model_name} blocks.<layer>.hook_resid_post`."
         )
     return shipped[0]
 
 
 def sweep_file(model_name: str) -> Path:
-    """What `python -m scripts.train_sae --sweep` found about a model's layers: a JSON list, an entry for each layer."""
+    """What `.venv/bin/python -m scripts.train_sae --sweep` found about a model's layers: a JSON list, an entry each."""
     return SAE_FOLDER / f"{model_name}-sweep.json"
 
 

@@ -35,7 +35,9 @@ def read(path: Path) -> Row:
         held_out = any(row["role"] == "held_out" for row in points)
         content["settings"]["model"], content["rates"]
     except FileNotFoundError:
-        raise ValueError(f"There is no file {path}: run `python scripts/derive_scaling_laws.py` first.") from None
+        raise ValueError(
+            f"There is no file {path}: run `.venv/bin/python scripts/derive_scaling_laws.py` first."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise ValueError(f"{path} holds no scaling runs ({problem!r}): move it away.") from problem
     if ("predictions" in content or held_out) and content.get("sealed") != seal(content):

@@ -190,8 +190,8 @@ def load_adapter(path: Path) -> tuple[Adapter, Saved]:
         *_NOT_SUCH_A_FILE,
     ) as error:
         raise ValueError(
-            f"{path} holds no adapter ({in_short(error)}): give a file that `python -m scripts.train_selfie` or the "
-            "published code has written, .safetensors or .pt."
+            f"{path} holds no adapter ({in_short(error)}): give a file that `.venv/bin/python -m scripts.train_selfie` "
+            "or the published code has written, .safetensors or .pt."
         ) from error
     return adapter, saved
 

@@ -243,7 +243,7 @@ def _vectors_file(path: Path, metadata: Mapping[str, Any], where: str) -> Path:
     if not beside.is_file():
         raise ValueError(
             f"{where} names no file of vectors, and there is no {beside.name} beside it: give load_training_data the "
-            "vectors, or make both files with python -m scripts.prepare_sae_training_data --labels-json."
+            "vectors, or make both files with .venv/bin/python -m scripts.prepare_sae_training_data --labels-json."
         )
     return beside
 

@@ -1,6 +1,7 @@
 """The text corpus: what the embedded model itself writes, in 22 genres, split for training and packed into rows.
 
-`data/corpus.jsonl.xz` was written by `python -m scripts.sample_corpus`; `data/corpus.json` says from what and how.
+`data/corpus.jsonl.xz` was written by `.venv/bin/python -m scripts.sample_corpus`; `data/corpus.json` says from
+what and how.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def load_corpus(split: str | None = None, path: Path | str = CORPUS_FILE) -> lis
     path = Path(path or CORPUS_FILE)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no corpus at {path}: restore that file, or sample one with `python -m scripts.sample_corpus`."
+            f"There is no corpus at {path}: restore that file, or sample one with "
+            "`.venv/bin/python -m scripts.sample_corpus`."
         )
     content = path.read_bytes()
     try:

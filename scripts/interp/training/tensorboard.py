@@ -21,7 +21,8 @@ def event_writer(folder: Path) -> Callable[[list[dict[str, Any]]], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError(
-            f"--tensorboard needs the package tensorboard ({error}): `pip install tensorboard`, or leave it out."
+            f"--tensorboard needs the package tensorboard ({error}): "
+            "`.venv/bin/python -m pip install tensorboard`, or leave it out."
         ) from error
     writers = []
 
