@@ -1,6 +1,6 @@
 """Write a class's results: grades.csv, a feedback page for each student and lab, an overview; a table on the screen.
 
-    python -m scripts.course.report OUT
+    .venv/bin/python -m scripts.course.report OUT
 
 `make grade` does this at its end. Run it again after grading written answers by hand (with the Formgrader of
 a JupyterLab started in OUT/course): points given there, and comments, are then in the CSV and on the pages.
@@ -195,5 +195,5 @@ def table(rows: list[Row]) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "course").is_dir():
-        sys.exit("usage: python -m scripts.course.report OUT   (the OUT of an earlier `make grade`)")
+        sys.exit("usage: .venv/bin/python -m scripts.course.report OUT   (the OUT of an earlier `make grade`)")
     print(for_the_screen(Path(sys.argv[1]), report(Path(sys.argv[1]))))
