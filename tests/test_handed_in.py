@@ -92,6 +92,17 @@ def folders_of(name: str) -> list[str]:
             ["doejane_123_45_a.ipynb", "doejane_124_46_a.ipynb"],
             {"doejane_123": ["doejane_123_45_a.ipynb"], "doejane_124": ["doejane_124_46_a.ipynb"]},
         ),
+        "Canvas, with names hidden": (
+            ["anon_aB3xY_45_a.ipynb", "anon_aB3xY_46_b.ipynb", "LATE_anon_Zz9q8_47_a.ipynb"],
+            {
+                "anon_Zz9q8": ["LATE_anon_Zz9q8_47_a.ipynb"],
+                "anon_aB3xY": ["anon_aB3xY_45_a.ipynb", "anon_aB3xY_46_b.ipynb"],
+            },
+        ),
+        "groups on Moodle": (
+            ["Default group_assignsubmission_file_/a.ipynb", "Red Team_5_assignsubmission_file_/a.ipynb"],
+            {"Default group": ["a.ipynb"], "Red Team_5": ["a.ipynb"]},
+        ),
         "Moodle": (
             [
                 "Zoë Roe_12_assignsubmission_file_/a.ipynb",

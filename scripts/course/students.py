@@ -1,8 +1,10 @@
 """Whose the files are that a class handed in: by folder, by archive, or by the names that learning platforms give them.
 
 Understood are `<student>/…`, `<student>.zip`, `<student>.ipynb`, `<student>_<lab>.ipynb`, and what downloads hold from
-Canvas (`name_LATE_12345_67890_file.ipynb`), Moodle (`Name Surname_1234_assignsubmission_file_/…`) and Blackboard
-(`Lab_user_attempt_2026-01-31-17-05-33_file.ipynb`). There a student is called by the name and the platform's number.
+Canvas (`name_LATE_12345_67890_file.ipynb`, `anon_aB3xY_67890_file.ipynb`), Moodle
+(`Name Surname_1234_assignsubmission_file_/…`) and Blackboard (`Lab_user_attempt_2026-01-31-17-05-33_file.ipynb`).
+There a student is called by the name and the platform's number: the user's on Canvas; on Moodle one that each
+assignment counts anew, so that only a roster says whose they are where several assignments are graded together.
 """
 
 import hashlib
@@ -12,7 +14,8 @@ from typing import NamedTuple
 from scripts.course.handed_in import CHECKPOINTS, Found
 
 _PLATFORMS = (
-    re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_[a-z]+(_.*)?"),  # Moodle
+    re.compile(r"(?P<name>.+?)(_(?P<number>\d+))?_assignsubmission_[a-z]+(_.*)?"),  # Moodle; "Default group" has none
+    re.compile(r"(LATE_)?(?P<name>anon)_(?P<number>[^\W_]+)_\d+_.+\.\w+"),  # Canvas, with names hidden
     re.compile(r"(?P<name>.+?)_(LATE_)?(?P<number>\d+)_\d+_.+\.\w+"),  # Canvas
     re.compile(r".*_(?P<name>[^_]+)_attempt_\d{4}(-\d\d){5}.*"),  # Blackboard
 )
@@ -132,7 +135,7 @@ def _platform_name(top: str) -> str:
         match = pattern.fullmatch(top)
         if match:
             parts = match.groupdict()
-            return "_".join([parts["name"], *([parts["number"]] if "number" in parts else [])])
+            return "_".join([parts["name"], *([parts["number"]] if parts.get("number") else [])])
     return ""
 
 
