@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from scripts.course.report import Row
 
 LONGEST = 300  # characters of a status that are shown: file names and the texts of errors are the students' own
+TAMPERING = "TAMPERING"  # in a status
 # What a status says where something may have cost points that were deserved, or earned some that were not
-_SAYS = ("TAMPERING", "could not be graded", "passes in the notebook but not in a clean process", "lost its nbgrader")
+_SAYS = (TAMPERING, "could not be graded", "passes in the notebook but not in a clean process", "lost its nbgrader")
 
 
 def needs_a_look(rows: "list[Row]") -> list[str]:

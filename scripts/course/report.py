@@ -44,6 +44,15 @@ class Row(NamedTuple):
     def automatic(self) -> float:
         return sum(self.scores.values())
 
+    @property
+    def by_hand(self) -> float:
+        return sum(given or 0 for given in self.manual.values())
+
+    @property
+    def total(self) -> float:
+        """So far: what waits for a person counts for nothing."""
+        return self.automatic + self.by_hand
+
 
 def report(out: Path) -> list[Row]:
     """Write everything from the results and the grade book in `out`/course. Returns the rows of the table."""
@@ -52,7 +61,9 @@ def report(out: Path) -> list[Row]:
 
     from scripts.course.assignments import grade_book, released_path
     from scripts.course.cells import exercises_of, grade_id, read_notebook, written_of
+    from scripts.course.exports import write_tables
     from scripts.course.grading.feedback import feedback_page
+    from scripts.course.late import kept_time
     from scripts.course.overview import overview_csv, overview_page, results as by_exercise
     from scripts.course.similarity import similar, similar_csv
 
@@ -70,9 +81,9 @@ def report(out: Path) -> list[Row]:
     with Gradebook(grade_book(course)) as book:
         for result in results:
             rows.append(row_of(book, result, *labs[result["lab"]]))
-    text = csv_text(rows, [e.id for exercises, _ in labs.values() for e in exercises])
-    # spreadsheet programs take a file without a byte order mark for the machine's old alphabet, and garble names
-    write_atomically(out / "grades.csv", "\ufeff" + text)
+    submitted = {(r["student"], r["lab"]): course / "submitted" / r["student_id"] / r["lab"] for r in results}
+    times = {whose: kept_time(folder) for whose, folder in submitted.items()}
+    write_tables(out, rows, [e.id for exercises, _ in labs.values() for e in exercises], times)
     answered = {lab: {} for lab in labs}
     for row, result in zip(rows, results):
         path = course / "autograded" / result["student_id"] / row.lab / f"{row.lab}.ipynb"
@@ -94,10 +105,12 @@ def report(out: Path) -> list[Row]:
 def for_the_screen(out: Path, rows: list[Row]) -> str:
     """The table, what changed since this was called last for `out`, and what needs a look."""
     from scripts.course.changes import changes_table, write_changes
+    from scripts.course.exports import remarks
     from scripts.course.look import needs_a_look
 
     look = needs_a_look(rows)
     parts = [table(rows), changes_table(write_changes(out, rows)), "\n".join(["Needs a look:", *look] if look else [])]
+    parts.append(remarks(out, rows))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -150,7 +163,9 @@ def row_of(book: "Gradebook", result: dict, exercises: "list[Exercise]", written
     )
 
 
-def csv_text(rows: list[Row], exercises: list[str]) -> str:
+def csv_text(rows: list[Row], exercises: list[str], more: list[dict[str, str]] | None = None) -> str:
+    """more: further cells of each row by the name of their column, the same ones for all rows"""
+    more = more or [{} for _ in rows]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
@@ -162,14 +177,18 @@ def csv_text(rows: list[Row], exercises: list[str]) -> str:
             "manual_points",
             "awaiting_manual_points",
             "max_points",
+            "total_points",
+            "percent",
+            *(more[0] if more else ()),
             "status",
         ]
     )
-    for row in rows:
-        manual = sum(given or 0 for given in row.manual.values())
-        numbers = [row.scores.get(name, "") for name in exercises] + [row.automatic, manual, row.awaiting, row.max]
+    for row, cells in zip(rows, more):
+        numbers = [row.scores.get(name, "") for name in exercises]
+        numbers += [row.automatic, row.by_hand, row.awaiting, row.max, row.total]
+        numbers.append(round(100 * row.total / row.max, 1) if row.max else "")
         texts = [f"{number:g}" if number != "" else "" for number in numbers]
-        writer.writerow([safe(row.student), row.lab, *texts, safe(row.status)])
+        writer.writerow([safe(row.student), row.lab, *texts, *cells.values(), safe(row.status)])
     return file.getvalue()
 
 
@@ -185,9 +204,7 @@ def table(rows: list[Row]) -> str:
     """The results for the screen."""
     lines = [("student", "lab", "points", "by hand", "status")]
     for row in rows:
-        waiting = (
-            f"{row.awaiting:g} waiting" if row.awaiting else f"{sum(given or 0 for given in row.manual.values()):g}"
-        )
+        waiting = f"{row.awaiting:g} waiting" if row.awaiting else f"{row.by_hand:g}"
         lines.append((row.student, row.lab, f"{row.automatic:g} of {row.of:g}", waiting, row.status))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths)), line[4]]) for line in lines)
