@@ -74,8 +74,9 @@ student: setup  ## write what students get, as a folder and a zip archive: make 
 bundle: setup  ## a folder for a classroom without a network: make bundle DEST=dir; for other machines: FOR=linux-x86_64-3.12
 	@$(PYTHON) -m scripts.course.bundle "$(DEST)" $(FOR)
 
-grade: model  ## grade a class: make grade SUBMISSIONS=dir OUT=dir
-	@$(PYTHON) -m scripts.course.grade "$(SUBMISSIONS)" "$(OUT)"
+grade: model  ## grade a class: make grade SUBMISSIONS=dir OUT=dir; and ROSTER=class.csv LATE=late.toml PSEUDONYMS=1
+	@$(PYTHON) -m scripts.course.grade "$(SUBMISSIONS)" "$(OUT)" $(if $(ROSTER),--roster "$(ROSTER)") \
+		$(if $(LATE),--late "$(LATE)") $(if $(PSEUDONYMS),--pseudonyms)
 
 report: setup  ## renew the CSV and pages after grading by hand: make report OUT=dir
 	@$(PYTHON) -m scripts.course.report "$(OUT)"

@@ -38,6 +38,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from scripts.course.handed_in import everything_in
+from scripts.course.late import keep_policy, read_policy, set_due_dates
+from scripts.course.pseudonyms import keep_names, pseudonym, secret_of
+from scripts.course.roster import keep_roster, read_roster
 from scripts.course.students import Class, class_of, key_of
 from scripts.interp.base.files import write_atomically
 from scripts.interp.base.paths import ROOT
@@ -58,12 +61,22 @@ def main(arguments: list[str] | None = None) -> int:
         "--lab-timeout", type=float, default=900, help="seconds for all cells of a lab (default: %(default)s)"
     )
     parser.add_argument("--memory", type=float, default=6, help="GB of memory for each kernel (default: %(default)s)")
+    parser.add_argument("--roster", type=Path, help="a CSV of who is in the class (scripts.course.roster)")
+    parser.add_argument("--late", type=Path, help="a late policy, as TOML (scripts.course.late)")
+    parser.add_argument("--pseudonyms", action="store_true", help="hide names from those who grade by hand")
     options = parser.parse_args(arguments)
     complaint = wrong_places(options.submissions, options.out)
     if complaint:
         print(complaint)
         return 2
     submissions, out = Path(options.submissions).resolve(), Path(options.out)  # workers run elsewhere
+    try:
+        for path, read in ((options.roster, read_roster), (options.late, read_policy)):
+            if path:
+                read(path)
+    except ValueError as error:
+        print(error)
+        return 2
     with tempfile.TemporaryDirectory() as scratch:
         found, results = everything_in(submissions, out, Path(scratch))
         handed_in = class_of(found, [path.stem for path in options.solutions.glob("*.ipynb")], known_students(out))
@@ -103,12 +116,19 @@ def grade_class(handed_in: Class, out: Path, options: argparse.Namespace) -> int
             f"The labs could not be prepared in {course}: {error} If they changed since it was made, use another OUT."
         )
         return 1
+    try:
+        secret = class_files(out, options, [path.stem for path in solutions])
+    except ValueError as error:
+        print(error)
+        return 2
+    if secret:
+        keep_names(out, [student.name for student in handed_in.students], secret)
     jobs = [
         Job(
             str(course),
             [path.stem for path in solutions],
             student.name,
-            book_name(student.name),
+            pseudonym(student.name, secret) if secret else book_name(student.name),
             student.files,
             options.timeout,
             options.lab_timeout,
@@ -163,6 +183,24 @@ def wrong_places(submissions: str, out: str) -> str:
     if target.exists() and not target.is_dir():
         return f"{out} is a file; give a folder as OUT."
     return ""
+
+
+def class_files(out: Path, options: argparse.Namespace, labs: list[str]) -> bytes | None:
+    """Keep the roster and the late policy for the report, enter the due dates in the grade book, and return the secret
+    that pseudonyms are made from, or None. Raises ValueError where one of them can't be used."""
+    from nbgrader.api import Gradebook
+
+    from scripts.course.assignments import grade_book
+
+    course = out / "course"
+    secret = secret_of(out, options.pseudonyms)
+    if options.roster:
+        keep_roster(course, options.roster)
+    if options.late:
+        policy = keep_policy(course, options.late, labs)
+        with Gradebook(grade_book(course)) as book:
+            set_due_dates(book, policy, labs)
+    return secret
 
 
 def known_students(out: Path) -> dict[str, str]:

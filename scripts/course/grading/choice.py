@@ -73,7 +73,13 @@ def _is_marked(path: Path) -> bool:
 
 
 def choose(handed_in: HandedIn, lab: str, released: NotebookNode) -> tuple[NotebookNode, list[str]]:
-    """The notebook of one lab that counts, and notes about what else there is.
+    """As `choose_file`, for who wants the notebook alone."""
+    best, notes = choose_file(handed_in, lab, released)
+    return best.notebook, notes
+
+
+def choose_file(handed_in: HandedIn, lab: str, released: NotebookNode) -> tuple[Candidate, list[str]]:
+    """The file of one lab that counts, and notes about what else there is.
 
     A renamed notebook is recognised by its cells' grade_ids. Raises `NotFound` or `UnreadableNotebook`.
     """
@@ -105,9 +111,9 @@ def choose(handed_in: HandedIn, lab: str, released: NotebookNode) -> tuple[Noteb
     if not best.own_cells:  # perhaps the answers are in what nobody could read
         left += [name for name in handed_in.unreadable if name not in damaged] + not_this + handed_in.others
     if left:
-        return best.notebook, [f"{best.name} was graded; not graded: {_listed(left)}"]
+        return best, [f"{best.name} was graded; not graded: {_listed(left)}"]
     renamed = not is_named(best.name, lab) or not best.name.lower().endswith(".ipynb")
-    return best.notebook, [f"the notebook was renamed to {best.name}"] if renamed else []
+    return best, [f"the notebook was renamed to {best.name}"] if renamed else []
 
 
 def is_named(name: str, lab: str) -> bool:

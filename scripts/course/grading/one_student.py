@@ -12,6 +12,7 @@ import json
 import resource
 import sys
 import traceback
+from datetime import timezone
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from scripts.course.cells import (
     student_code,
 )
 from scripts.course.grading import by_hand
-from scripts.course.grading.choice import HandedIn, NotFound, NothingHandedIn, choose, read_all
+from scripts.course.grading.choice import HandedIn, NotFound, NothingHandedIn, choose_file, read_all
 from scripts.course.grading.forks import Nursery, start_kernels_in
 from scripts.course.grading.submission import rebuild
 from scripts.course.grading.tampering import Instrumented
@@ -40,6 +41,7 @@ from scripts.course.handed_in import Found
 from scripts.course.judging import clean
 from scripts.course.judging.clean_process import ENDED
 from scripts.course.judging.execute import error_of, execute
+from scripts.course.late import keep_time, kept_policy, time_of
 from scripts.course.reading import mended
 from scripts.interp.base.files import write_atomically
 
@@ -64,7 +66,8 @@ def main(order: str) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     nursery = Nursery()
     start_kernels_in(nursery)
-    handed_in = read_all([Found(*file) for file in job.files])
+    job = job._replace(files=[Found(*file) for file in job.files])
+    handed_in = read_all(job.files)
     for lab in job.labs:
         result = {"student": job.student, "student_id": job.student_id, "lab": lab, "handed_in": True, "graded": False}
         try:
@@ -89,8 +92,10 @@ def grade(job: Job, lab: str, handed_in: HandedIn, nursery: Nursery) -> dict:
     course = Path(job.course)
     source = read_notebook(course / "source" / lab / f"{lab}.ipynb")
     released = read_notebook(released_path(course, lab))
-    submitted, notes = choose(handed_in, lab, released)
-    notebook, repairs = rebuild(submitted, released)
+    best, notes = choose_file(handed_in, lab, released)
+    notebook, repairs = rebuild(best.notebook, released)
+    policy = kept_policy(course)
+    at, doubts = time_of(job.files, best.name, policy.zone if policy else timezone.utc)
     verdicts = clean.run(setup_of(source), student_code(notebook), exercises_of(source), job.cell_seconds, nursery)
     judged = {}
 
@@ -111,6 +116,7 @@ def grade(job: Job, lab: str, handed_in: HandedIn, nursery: Nursery) -> dict:
     with Gradebook(grade_book(course)) as book:
         taken_back, kept = by_hand.take_back(book, lab, job.student_id, earlier, notebook)
     write_atomically(stored, nbformat.writes(notebook))
+    keep_time(stored.parent, at)
     autograde = Autograde(coursedir=course_directory(course, lab, job.student_id), force=True)
     autograde.autograde_preprocessors = [run_and_judge, SaveAutoGrades, CheckCellMetadata]
     autograde.start()
@@ -120,7 +126,7 @@ def grade(job: Job, lab: str, handed_in: HandedIn, nursery: Nursery) -> dict:
     hints = {name: verdict.hint for name, verdict in verdicts.items()}
     if judged["tampering"]:
         hints = dict.fromkeys(hints, "no points: this submission changed how its cells are run or checked")
-    return {"status": "; ".join(notes + repairs + judged["notes"]) or "ok", "hints": hints, "graded": True}
+    return {"status": "; ".join(notes + repairs + doubts + judged["notes"]) or "ok", "hints": hints, "graded": True}
 
 
 def name_of(ran: NotebookNode, instrumented: Instrumented, index: int) -> str:
