@@ -16,7 +16,7 @@ COMMANDS = sorted(path for path in (ROOT / "scripts").rglob("*.py") if "__main__
 # what a run or a person makes, and folders of submissions
 MADE = (
     "outputs/", "graded/", "submissions/", "feedback/", ".venv/", "course/", "/path/to/", "/etc/", "release/",
-    "source/", "checkpoints/fetched/", "/srv/", "wheels/", "START-HERE.txt",
+    "source/", "checkpoints/fetched/", "/srv/", "wheels/", "START-HERE.txt", "timestamp.txt",
 )  # fmt: skip
 
 

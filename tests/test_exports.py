@@ -1,13 +1,19 @@
 """What grades.csv says with a roster and a late policy, and what Canvas and Moodle get: final points only."""
 
 import csv
+import re
+import shlex
+import subprocess
+from argparse import Namespace
 from datetime import datetime, timezone
 
 import pytest
 
 from scripts.course.exports import canvas_csv, finals, moodle_csv, remarks, write_tables
+from scripts.course.grade import class_files, main
 from scripts.course.report import Row, csv_text
-from scripts.course.roster import match, parse_roster
+from scripts.course.roster import kept_roster, match, parse_roster
+from scripts.interp.base.paths import ROOT
 
 CANVAS = """\
 Student,ID,SIS User ID,SIS Login ID,Section,01-Lab (4711)
@@ -109,15 +115,13 @@ def test_one_person_under_two_names_is_one_grade_or_a_question():
 
 
 def test_everything_is_written_and_what_an_earlier_roster_left_is_taken_away(tmp_path):
-    course = tmp_path / "course"
-    course.mkdir()
     write_tables(tmp_path, ROWS, ["ex1", "ex2"], {})
     before = lines((tmp_path / "grades.csv").read_text(encoding="utf-8"))
     assert len(before) == 4 and "roster" not in before[0] and not (tmp_path / "exports").exists()
     assert remarks(tmp_path, ROWS) == ""
 
-    (course / "roster.csv").write_text(CANVAS, encoding="utf-8")
-    (course / "late.toml").write_text('time_zone = "UTC"\npenalty_per_day = 10\n[due]\n01 = "2026-10-14 23:59"\n')
+    (tmp_path / "roster.csv").write_text(CANVAS, encoding="utf-8")
+    (tmp_path / "late.toml").write_text('time_zone = "UTC"\npenalty_per_day = 10\n[due]\n01 = "2026-10-14 23:59"\n')
     late = datetime(2026, 10, 16, 12, tzinfo=timezone.utc)
     write_tables(tmp_path, ROWS, ["ex1", "ex2"], {("doejane_1", "01-lab"): late})
     found = {r["student"]: r for r in lines((tmp_path / "grades.csv").read_text(encoding="utf-8"))}
@@ -132,10 +136,42 @@ def test_everything_is_written_and_what_an_earlier_roster_left_is_taken_away(tmp
     assert [r["student"] for r in left] == ["Nemo, No", "ngli_3", "roezoë_2", "stranger"]
     assert "stranger: nobody on the roster" in remarks(tmp_path, ROWS)
 
-    (course / "roster.csv").write_text(MOODLE, encoding="utf-8")
+    (tmp_path / "roster.csv").write_text(MOODLE, encoding="utf-8")
     write_tables(tmp_path, [row("Jane Doe_5"), row("Zoë Roe_6"), row("Li Ng_7")], ["ex1", "ex2"], {})
     assert sorted(path.name for path in (tmp_path / "exports").iterdir()) == ["left-out.csv", "moodle-01-lab.csv"]
     found = lines((tmp_path / "exports" / "moodle-01-lab.csv").read_text())
     assert [(r["Full name"], r["Email address"], "ID number" in r) for r in found] == [
         ("Doe, Jane", "jd@uni.example", False)
     ]
+
+
+@pytest.mark.parametrize("bad", ["ROSTER=", "LATE="])
+def test_the_command_of_the_guide(tmp_path, capsys, bad):
+    guide = (ROOT / "docs" / "instructor-guide.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^make grade .*ROSTER=.*$", guide, re.M)
+    files = {"SUBMISSIONS=submissions": "in", "ROSTER=class.csv": "class.csv", "LATE=late.toml": "late.toml"}
+    for word, name in files.items():
+        command = command.replace(word, f"{word.partition('=')[0]}={tmp_path / name}")
+    command = command.replace("OUT=graded", f"OUT={tmp_path / 'out'}")
+    said = subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    arguments = shlex.split(said.replace("\\\n", " ").partition("scripts.course.grade ")[2])
+    assert arguments[-1] == "--pseudonyms"
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "class.csv").write_text("who\nanna\n" if bad == "ROSTER=" else "id\n7\n")
+    (tmp_path / "late.toml").write_text("due = 3\n")
+    assert main(arguments) == 2  # before anything was tried
+    assert {"ROSTER=": "class.csv names no column", "LATE=": "late.toml has 'no time_zone'"}[
+        bad
+    ] in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_roster_is_kept_for_the_report(tmp_path):
+    (tmp_path / "mine.csv").write_text("id,name\n7,Anna\n")
+    out = tmp_path / "out"
+    assert class_files(out, Namespace(roster=tmp_path / "mine.csv", late=None, pseudonyms=False), []) is None
+    assert kept_roster(out).people[0].id == "7"
+    secret = class_files(out, Namespace(roster=None, late=None, pseudonyms=True), [])
+    assert secret == class_files(out, Namespace(roster=out / "roster.csv", late=None, pseudonyms=False), [])
+    assert kept_roster(out).people[0].id == "7"

@@ -196,7 +196,9 @@ def test_long_and_undecodable_names_can_be_written(tmp_path):
 
 
 def test_results_and_what_programs_leave_behind_are_no_students(tmp_path):
-    results = {"course/gradebook.db": b"", "feedback/anna/x.html": "", "grades.csv": ""}
+    results = {"course/gradebook.db": b"", "feedback/anna/x.html": "", "exports/canvas-a.csv": ""}
+    results |= dict.fromkeys(["grades.csv", "overview.csv", "overview.html", "similar.csv", "changes.csv"], "")
+    results |= {"roster.csv": "", "late.toml": "", "pseudonyms/secret": ""}
     put(
         tmp_path / "in",
         {

@@ -22,6 +22,8 @@ from scripts.course.late import (
     set_due_dates,
     time_of,
 )
+from scripts.interp.base.paths import ROOT
+from tests.code_blocks import blocks_of
 
 POLICY = """
 time_zone = "Europe/Berlin"
@@ -34,6 +36,7 @@ cap = 25
 03-third = 2026-11-20T12:00:00-05:00
 """
 UTC = timezone.utc
+GUIDE = ROOT / "docs" / "instructor-guide.md"
 
 
 def utc(*parts: int) -> datetime:
@@ -46,6 +49,12 @@ def test_due_dates_have_a_zone():
     assert policy.due_of("02-second") == utc(2026, 11, 4, 22, 59)  # winter time
     assert policy.due_of("03-third") == utc(2026, 11, 20, 17, 0)
     assert policy.due_of("04-fourth") is None
+
+
+def test_the_guides_policy_is_one():
+    (text,) = [block.code for block in blocks_of(GUIDE.read_text(encoding="utf-8")) if block.language == "toml"]
+    policy = parse_policy(text)
+    assert (policy.free_days, policy.penalty_per_day, policy.cap, set(policy.due)) == (3, 10, 50, {"01", "02"})
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,11 @@ class Final(NamedTuple):
 
 
 def write_tables(out: Path, rows: list[Row], exercises: list[str], times: dict) -> None:
-    """Write grades.csv, and the exports if the course has a roster.
+    """Write grades.csv, and the exports if there is a roster.
 
     times: when it was handed in by student and lab, in UTC; None or missing where nothing says it
     """
-    course = out / "course"
-    people, policy = roster.kept_roster(course), late.kept_policy(course)
+    people, policy = roster.kept_roster(out), late.kept_policy(out)
     matches = roster.match([row.student for row in rows], people) if people else {}
     missing = roster.absent(people, rows, matches) if people else []
     every = rows + [row for _, row in missing]
@@ -73,7 +72,7 @@ def write_tables(out: Path, rows: list[Row], exercises: list[str], times: dict) 
 
 def remarks(out: Path, rows: list[Row]) -> str:
     """For the screen: which columns of the roster were recognised, and which submissions are nobody's on it."""
-    people = roster.kept_roster(out / "course")
+    people = roster.kept_roster(out)
     if not people:
         return ""
     said = roster.remarks(roster.match([row.student for row in rows], people))

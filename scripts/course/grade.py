@@ -192,13 +192,12 @@ def class_files(out: Path, options: argparse.Namespace, labs: list[str]) -> byte
 
     from scripts.course.assignments import grade_book
 
-    course = out / "course"
     secret = secret_of(out, options.pseudonyms)
     if options.roster:
-        keep_roster(course, options.roster)
+        keep_roster(out, options.roster)
     if options.late:
-        policy = keep_policy(course, options.late, labs)
-        with Gradebook(grade_book(course)) as book:
+        policy = keep_policy(out, options.late, labs)
+        with Gradebook(grade_book(out / "course")) as book:
             set_due_dates(book, policy, labs)
     return secret
 

@@ -15,7 +15,10 @@ from scripts.course.reading import MAX_NOTEBOOK_BYTES
 
 CHECKPOINTS = ".ipynb_checkpoints"
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and whatever begins with a dot, but for JupyterLab's checkpoints
-_RESULTS = ("course", "feedback", "exports", "pseudonyms", "grades.csv")  # what a grading writes into its OUT
+_RESULTS = (  # what a grading writes into its OUT
+    *("course", "feedback", "exports", "pseudonyms", "roster.csv", "late.toml"),
+    *("grades.csv", "overview.csv", "overview.html", "similar.csv", "changes.csv"),
+)
 _OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 MAX_UNPACKED = 2_000_000_000  # bytes of notebooks out of one archive, and of the archives in it
 MAX_MEMBERS = 100_000  # of one archive

@@ -226,14 +226,14 @@ def columns(late: Late | None, zone: tzinfo) -> dict[str, str]:
     }
 
 
-def kept_policy(course: Path) -> Policy | None:
-    """The policy that was given last for the course in this folder."""
-    return read_policy(path) if (path := course / "late.toml").exists() else None
+def kept_policy(out: Path) -> Policy | None:
+    """The policy that was given last for this OUT."""
+    return read_policy(path) if (path := out / "late.toml").exists() else None
 
 
-def keep_policy(course: Path, path: Path, labs: list[str]) -> Policy:
+def keep_policy(out: Path, path: Path, labs: list[str]) -> Policy:
     """Keep a policy for `make report`, once it was seen to be one."""
     policy = read_policy(path)
     check_labs(policy, labs)
-    write_atomically(course / "late.toml", path.read_bytes())
+    write_atomically(out / "late.toml", path.read_bytes())
     return policy

@@ -1,4 +1,5 @@
-"""Write a class's results: grades.csv, a feedback page for each student and lab, an overview; a table on the screen.
+"""Write a class's results: grades.csv, files for learning platforms (`scripts.course.exports`), a feedback page for
+each student and lab, an overview; a table on the screen.
 
     .venv/bin/python -m scripts.course.report OUT
 

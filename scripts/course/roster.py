@@ -220,13 +220,13 @@ def _nothing(student: str, like: Row) -> Row:
     return Row(student, like.lab, {}, {}, {}, like.of, 0, like.max, NOTHING, {}, handed_in=False, graded=False)
 
 
-def kept_roster(course: Path) -> Roster | None:
-    """The roster that was given last for the course in this folder."""
-    return read_roster(path) if (path := course / "roster.csv").exists() else None
+def kept_roster(out: Path) -> Roster | None:
+    """The roster that was given last for this OUT."""
+    return read_roster(path) if (path := out / "roster.csv").exists() else None
 
 
-def keep_roster(course: Path, path: Path) -> Roster:
+def keep_roster(out: Path, path: Path) -> Roster:
     """Keep a roster for `make report`, once it was seen to be one."""
     roster = read_roster(path)
-    write_atomically(course / "roster.csv", path.read_bytes())
+    write_atomically(out / "roster.csv", path.read_bytes())
     return roster

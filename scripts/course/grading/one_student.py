@@ -94,7 +94,7 @@ def grade(job: Job, lab: str, handed_in: HandedIn, nursery: Nursery) -> dict:
     released = read_notebook(released_path(course, lab))
     best, notes = choose_file(handed_in, lab, released)
     notebook, repairs = rebuild(best.notebook, released)
-    policy = kept_policy(course)
+    policy = kept_policy(course.parent)
     at, doubts = time_of(job.files, best.name, policy.zone if policy else timezone.utc)
     verdicts = clean.run(setup_of(source), student_code(notebook), exercises_of(source), job.cell_seconds, nursery)
     judged = {}
