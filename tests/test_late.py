@@ -112,13 +112,15 @@ def test_a_day_begun_is_a_day_and_free_days_go_by_due_date():
             HandIn("a", "01-first", "a", first + 2 * day, 90, 100),
             HandIn("b", "01-first", "b", first + 5 * day, 90, 100),
             HandIn("b", "02-second", "b", None, 90, 100),
+            HandIn("b", "03-third", "b", third + 9 * day, 90, 100),
             HandIn("b", "04-fourth", "b", first, 90, 100),
         ],
         policy,
     )
     assert late["a", "01-first"][1:] == (2, 2, 0)
     assert late["a", "02-second"][1:] == (2, 1, 10)
-    assert late["a", "03-third"][1:] == (4, 0, 20)  # no more than the points, and than the cap of 25
+    assert late["a", "03-third"][1:] == (4, 0, 20)  # no more than the points
+    assert late["b", "03-third"][1:] == (9, 0, 25)  # nor than the cap
     assert late["b", "01-first"][1:] == (5, 3, 20)
     assert late["b", "02-second"] == Late(None, None, 0, 0) and late["b", "04-fourth"].days is None
     assert columns(late["a", "02-second"], policy.zone) == {
