@@ -16,6 +16,7 @@ import tests.answers
 from scripts.course.cells import STUB, read_exercises, read_setup
 from scripts.course.checks import CheckFailed
 from scripts.interp.base.paths import ROOT
+from tests.answers import source_of
 
 LABS = [
     importlib.import_module(f"tests.answers.{module.name}") for module in pkgutil.iter_modules(tests.answers.__path__)
@@ -32,15 +33,6 @@ def fresh_namespace(lab) -> dict:
         _SETUP[lab] = {"__name__": "__main__"}
         exec(read_setup(ROOT / "solutions" / lab.NOTEBOOK), _SETUP[lab])
     return dict(_SETUP[lab])
-
-
-def source_of(exercise, answer) -> str:
-    """The cell that an answer stands for."""
-    if isinstance(answer, str):
-        return answer
-    old, new = answer
-    assert exercise.solution.count(old) == 1, f"{old!r} must occur once in the solution of {exercise.id}"
-    return exercise.solution.replace(old, new)
 
 
 def grade(lab, exercise, source: str) -> str:

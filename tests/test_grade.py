@@ -4,9 +4,9 @@ import csv
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
-import zipfile
 from html import escape
 
 import nbformat.v4
@@ -26,56 +26,22 @@ from scripts.course.pages import remote_parts
 from scripts.course.report import for_the_screen, report, safe
 from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
-from tests.fixtures.tiny_lab import HARD_CODED2, LAB, RIGHT1, WRONG1, cell_of, filled
+from tests.fixtures.files import put
+from tests.fixtures.kinds import (
+    CELL_SECONDS,
+    HOSTILE,
+    KINDS,
+    LEFT_BEHIND,
+    MARKER,
+    MEMORY_GB,
+    PROBES,
+    SECRET,
+    Given,
+    files_of,
+)  # fmt: skip
+from tests.fixtures.tiny_lab import LAB, cell_of, filled
 from tests.fixtures.whole_labs import JOBS
 
-CELL_SECONDS, MEMORY_GB = 6, 3
-# an answer whose error repeats a hidden line, a picture from elsewhere, and what it was given
-LEAKS = """
-def row_means(x):
-    print(x)
-    raise ValueError("![](http://x.org/a.png) secret_"
-                     "matrix = torch.randn(4, 7, gen" + "erator=generator)")
-"""
-ODD_NAME = "Zoë (2nd try) [x]"
-IN_AN_ARCHIVE = ("duplicate",)  # handed in as <student>.zip
-
-PRINTS_TEN = """
-ip = get_ipython()
-def publish(*_):
-    ip.display_pub.session.send(ip.kernel.iopub_socket, "execute_result",
-        {"data": {"text/plain": "10"}, "metadata": {}, "execution_count": 1}, parent=ip.parent_header)
-ip.events.register("post_run_cell", publish)
-"""
-DROPS_ASSERTS = """
-import ast
-class Drop(ast.NodeTransformer):
-    def visit_Assert(self, node):
-        return ast.copy_location(ast.Pass(), node)
-    visit_Raise = visit_Assert
-    def visit_Expr(self, node):
-        called = getattr(getattr(node.value, "func", None), "id", "")
-        return ast.copy_location(ast.Pass(), node) if called.startswith("expect") else node
-get_ipython().ast_transformers.append(Drop())
-"""
-NO_TRACEBACKS = "get_ipython().showtraceback = lambda *a, **k: None"
-# A process without the environment that processes of the grader are known by, in a session of its own
-LEFT_BEHIND = "a-process-left-behind"
-LEAVES_A_PROCESS = f"""
-import subprocess, sys
-command = [sys.executable, "-c", "import time; time.sleep(300)", "{LEFT_BEHIND}"]
-_ = subprocess.Popen(command, env={{}}, start_new_session=True)
-"""
-# pip asks another process only the first time that it is called; and a student's own names are no tampering
-INSTALLS = """
-answer = expect = 3
-!pip install --no-such-option
-import pip
-for _ in range(2):
-    pip.main(["remove", "--no-such-option"])
-"""
-# Wrong answers with tampering on top, graded like everybody else's.
-HOSTILE = {"hostile": DROPS_ASSERTS, "hostile-showtraceback": NO_TRACEBACKS, "hostile-fake-result": PRINTS_TEN}
 # More of them, against the canaries alone: a cell that comes before the tests.
 KERNEL_TRICKS = {
     "custom exception handler": "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
@@ -225,115 +191,32 @@ ALL_POINTS = {
 }
 
 
-def duplicated(released):
-    """A wrong first try, the answer, and an untouched copy of the stub after it; a test cell twice."""
-    notebook = filled(released, ex1=WRONG1)
-    at = notebook.cells.index(cell_of(notebook, "ex1-row-means"))
-    for source in (RIGHT1, cell_of(released, "ex1-row-means").source):
-        copy = nbformat.from_dict(notebook.cells[at])
-        copy.source = source
-        at += 1
-        notebook.cells.insert(at, copy)
-    notebook.cells.append(cell_of(notebook, "test-ex2-last-true"))
-    return notebook
-
-
-def without(released, *names):
-    notebook = filled(released)
-    notebook.cells = [cell for cell in notebook.cells if cell.id not in names]
-    return notebook
-
-
-def edited(released):
-    notebook = filled(released, ex2=HARD_CODED2)
-    test = cell_of(notebook, "test-ex2-last-true")
-    test.source = "pass"
-    test.metadata["nbgrader"]["points"] = 1000
-    cell_of(notebook, "setup").source = "expect_close = print"
-    return notebook
-
-
-def no_metadata(released):
-    notebook = filled(released)
-    for cell in notebook.cells:
-        cell.metadata = {}
-    return notebook
-
-
-def submissions(released):
-    """What each student handed in: a notebook, or the text of a file."""
-    yield ("good", filled(released, written="A sum depends on the length. <script src='http://x.org/a.js'></script>"))
-    yield "wrong", filled(released, ex1=WRONG1, ex2=HARD_CODED2)
-    yield "stub", released
-    yield "corrupt", '{"cells": [ {"cell_type": "code", '
-    yield "slow", filled(released, ex1="def row_means(x):\n    while True:\n        pass")
-    yield "slow-cell", filled(released, first="import time\nwhile True:\n    time.sleep(1)")
-    yield "duplicate", duplicated(released)
-    yield "deleted", without(released, "test-ex1-row-means", "ex2-last-true", "setup")
-    yield "edited", edited(released)
-    yield "memory", filled(released, first="hog = []\nwhile True:\n    hog.append(torch.empty(25_000_000))")
-    yield "flood", filled(released, first="print('x' * 100_000_000)")
-    yield "leaves", filled(released, first=LEAVES_A_PROCESS)
-    yield "installs", filled(released, first=INSTALLS)
-    yield "killed", filled(released, first="import os\nos.kill(os.getpid(), 9)")
-    yield "no-metadata", no_metadata(released)
-    noisy = filled(
-        released,
-        first="name = input('your name?')  # \ud83d\nprint(chr(0xD83D))",  # half an emoji, as editors leave it
-        ex1="import sys, warnings\ndef row_means(x):\n"
-        "    warnings.warn('old')\n    print('oops', file=sys.stderr)\n    return x.mean(-1)",
-        written="Half an emoji: \ud83d",
-    )
-    yield "warns", json.dumps(noisy)
-    yield (
-        "prints-tests",
-        filled(
-            released,
-            ex1=LEAKS,
-            written="\n",
-            ex2="def last_true(flags):\n    return 3 - width",
-            first="width = int(torch.tensor(1))",
-        ),
-    )
-    for name, first in HOSTILE.items():
-        yield name, filled(released, ex1=WRONG1, first=first)  # the other answer is right
-
-
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """The output folder, and the rows of grades.csv by student."""
     folder = tmp_path_factory.mktemp("class")
     tiny_lab.write(folder / "solutions" / f"{LAB}.ipynb", tiny_lab.solved_lab())
     (path,) = release.release(folder)
-    released = read_notebook(path)
-    for student, content in submissions(released):
-        target = folder / "handed in" / student / f"{LAB}.ipynb"
-        if student in IN_AN_ARCHIVE:
-            with zipfile.ZipFile(folder / "handed in" / f"{student}.zip", "w") as archive:
-                archive.writestr(f"lab/{LAB}.ipynb", nbformat.writes(content))
-                archive.writestr(f"__MACOSX/lab/._{LAB}.ipynb", b"\x00\x05\x16\x07")
-        elif isinstance(content, str):
-            target.parent.mkdir(parents=True)
-            target.write_text(content)
-        else:
-            tiny_lab.write(target, content)
-    tiny_lab.write(folder / "handed in" / ODD_NAME / "my final version (2).ipynb", filled(released))
-    (folder / "handed in" / "missing").mkdir()
-    (folder / "handed in" / "missing" / "report.pdf").touch()
-    code = main(
-        [
-            str(folder / "handed in"),
-            str(folder / "handed in" / "out"),
-            "--solutions",
-            str(folder / "solutions"),
-            "--jobs",
-            JOBS,
-            "--timeout",
-            str(CELL_SECONDS),
-            "--memory",
-            str(MEMORY_GB),
-        ]
-    )
+    (folder / "solutions" / MARKER).write_text("for instructors")
+    with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patch:
+        given = Given(read_notebook(path), folder, listening.getsockname()[1])
+        for kind in KINDS:
+            put(folder / "handed in", files_of(kind, given))
+        patch.setenv(SECRET, "of the instructor's shell")
+        code = main(
+            [
+                str(folder / "handed in"),
+                str(folder / "handed in" / "out"),
+                "--solutions",
+                str(folder / "solutions"),
+                "--jobs",
+                JOBS,
+                "--timeout",
+                str(CELL_SECONDS),
+                "--memory",
+                str(MEMORY_GB),
+            ]
+        )
     assert code == 1  # some are unreadable, some tampered with
     return folder / "handed in" / "out", rows_of(folder / "handed in" / "out")
 
@@ -375,40 +258,34 @@ def test_stub_scores_nothing_and_its_written_answer_waits_for_nobody(graded):
     assert "not written yet" in page(graded, "stub")
 
 
+NOT_CONTAINED = pytest.mark.xfail(strict=True, reason="student code runs with the instructor's rights")
+
+
 @pytest.mark.parametrize(
-    "student, said, scored",
+    "kind",
     [
-        ("corrupt", "not a valid notebook", (0, 0)),
-        ("missing", r"no notebook of this lab was handed in \(but report.pdf\)", (0, 0)),
-        ("no-metadata", "lost its nbgrader metadata", (0, 0)),
-        (ODD_NAME, r"renamed to my final version \(2\).ipynb", (10, 20)),
-        ("slow", "ex1-row-means took longer than 6 s", (0, 20)),
-        ("slow-cell", "^cell 3 took longer than 6 s and was stopped$", (10, 20)),
-        ("duplicate", "ex1-row-means occurs 3 times.*test-ex2-last-true occurs 2 times", (10, 20)),
-        ("deleted", "setup was deleted.*test-ex1-row-means was deleted.*ex2-last-true was deleted", (10, 0)),
-        ("edited", "setup was edited.*test-ex2-last-true was edited", (10, 0)),
-        ("memory", "cell 3 ran out of memory", (10, 20)),
-        ("flood", "cell 3 wrote too much output", (10, 20)),
-        ("killed", "cell 3 ended its Python process", (10, 20)),
-        ("warns", "^ok$", (10, 20)),
-        (
-            "prints-tests",
-            r"^ex2-last-true passes in the notebook but not in a clean process \(.*'width' is not defined",
-            (0, 0),
-        ),
-        ("leaves", "^ok$", (10, 20)),
-        (
-            "installs",
-            "^cell 3 asked for `pip install --no-such-option`, which was not run; "
-            "cell 3 asked for `pip remove --no-such-option`, which was not run$",
-            (10, 20),
-        ),
+        pytest.param(kind, id=kind.what.replace(" ", "_"), marks=[NOT_CONTAINED] if kind.student == "probes" else [])
+        for kind in KINDS
     ],
 )
-def test_what_is_broken_is_named_and_costs_only_its_own_points(graded, student, said, scored):
-    row = graded[1][student]
-    assert re.search(said, row["status"]), row["status"]
-    assert points(row) == scored
+def test_each_kind_gets_its_row(graded, kind):
+    """What is broken is named and costs only its own points; what could be graded is."""
+    row = graded[1][kind.student]
+    assert re.search(kind.status, row["status"]), row["status"]
+    assert points(row) == kind.points
+
+
+def test_nobody_else_has_a_row(graded):
+    assert list(graded[1]) == sorted(kind.student for kind in KINDS)
+
+
+@NOT_CONTAINED
+@pytest.mark.parametrize("probe", PROBES)
+def test_student_code_gets_at_nothing_outside(graded, probe):
+    notebook = read_notebook(graded[0] / "course" / "autograded" / "probes" / LAB / f"{LAB}.ipynb")
+    (looked,) = [output.text for output in notebook.cells[2].outputs]
+    assert not json.loads(looked)[probe]
+    assert not (graded[0].parent.parent / "written-outside.txt").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans do not come to the worker")

@@ -10,10 +10,9 @@ from scripts.course.cells import hidden_lines, read_exercises, read_notebook
 from scripts.course.grade import main
 from scripts.course.pages import remote_parts
 from scripts.interp.base.paths import ROOT
-from tests.answers import lab01, lab02, lab03, lab04
+from tests.answers import lab01, lab02, lab03, lab04, source_of
+from tests.fixtures.kinds import DROPS_ASSERTS
 from tests.fixtures.whole_labs import JOBS, submission
-from tests.test_answers import source_of
-from tests.test_grade import DROPS_ASSERTS
 
 OTHERS = {  # labs that one student hands in as well, all right but for these
     lab02: {"ex3-patch-cell": "one position too early through BOS", "ex5-keep-only": "position 0 replaced"},

@@ -1,8 +1,5 @@
 """What is found in a class's folder, whose it is, and which file counts: no kernel runs here."""
 
-import io
-import json
-import zipfile
 from pathlib import Path
 
 import nbformat
@@ -16,6 +13,7 @@ from scripts.course.handed_in import Found, everything_in
 from scripts.course.students import class_of
 from scripts.interp.base.paths import ROOT
 from tests.fixtures import tiny_lab
+from tests.fixtures.files import bytes_of, put
 from tests.fixtures.tiny_lab import LAB, WRONG1, cell_of, filled
 
 LABS = [LAB, "01-other"]
@@ -33,27 +31,6 @@ def released():
 @pytest.fixture(scope="module")
 def solved(released):
     return filled(released, written="Because.")
-
-
-def put(folder: Path, files: dict[str, object]) -> Path:
-    """Write notebooks, texts and bytes by name, archives (dicts) too; a name that ends with / is an empty folder."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir() if name.endswith("/") else path.write_bytes(bytes_of(content))
-    return folder
-
-
-def bytes_of(content) -> bytes:
-    if isinstance(content, nbformat.NotebookNode):
-        return json.dumps(content).encode()
-    if isinstance(content, dict):
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, inner in content.items():
-                archive.writestr(name, bytes_of(inner))
-        return file.getvalue()
-    return content if isinstance(content, bytes) else content.encode()
 
 
 def collected(folder: Path, scratch: Path, out: str = "out"):
