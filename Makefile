@@ -50,7 +50,7 @@ clean:  ## delete .venv, the fetched model and everything in outputs/
 		! -path outputs/sae_features -delete
 
 # instructors only: `make student` leaves out what stands from here to the end
-.PHONY: labs site test test-quick release student bundle grade report stability lock-check
+.PHONY: labs site test test-quick release student bundle grade class report stability lock-check
 
 labs: model  ## execute every solved lab, results in outputs/; some: LAB="02 03"; one after another: JOBS=1
 	@$(PYTHON) -m scripts.run_labs $(LAB) $(if $(JOBS),--jobs $(JOBS))
@@ -77,6 +77,10 @@ bundle: setup  ## a folder for a classroom without a network: make bundle DEST=d
 grade: model  ## grade a class: make grade SUBMISSIONS=dir OUT=dir; and ROSTER=class.csv LATE=late.toml PSEUDONYMS=1
 	@$(PYTHON) -m scripts.course.grade "$(SUBMISSIONS)" "$(OUT)" $(if $(ROSTER),--roster "$(ROSTER)") \
 		$(if $(LATE),--late "$(LATE)") $(if $(PSEUDONYMS),--pseudonyms)
+
+class: model  ## grade a made-up class whose points are known: make class DEST=dir; STUDENTS=6 LABS="01 02"; whole notebooks: WHOLE=1
+	@$(PYTHON) -m tests.synthetic_class "$(or $(DEST),outputs/class)" $(if $(LABS),--labs $(LABS)) \
+		$(if $(STUDENTS),--students $(STUDENTS)) $(if $(WHOLE),--whole) $(if $(JOBS),--jobs $(JOBS))
 
 report: setup  ## renew the CSV and pages after grading by hand: make report OUT=dir
 	@$(PYTHON) -m scripts.course.report "$(OUT)"
