@@ -23,7 +23,7 @@ from tests.fixtures.tiny_lab import HARD_CODED2, LAB, WRONG1, filled
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what it looks at is Linux's")
 NOT_YET = pytest.mark.xfail(strict=False, reason="a result is deleted before it is graded again, and OUT has no lock")
 SEED = 20
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 GONE_AFTER = 15  # seconds that what it started may live on
 
 
