@@ -58,8 +58,8 @@ def test_without_a_line_the_points_are_there_when_every_job_is_judged(tmp_path, 
 
 
 def found():
-    one = {"seconds": 900.0, "processor": 1000.0, "peak_mb": 4000.0}
-    fast = {"seconds": 300.0, "processor": 400.0, "peak_mb": 3000.0}
+    one = {"seconds": 900.0, "processor": 1000.0, "peak_mb": 4000.0, "other_rows": 0}
+    fast = {"seconds": 300.0, "processor": 400.0, "peak_mb": 3000.0, "other_rows": 2}
     points = {"points_seconds": 90.0, "points_processor": 100.0, "points_peak_mb": 2000.0}
     base = one | {f"points_{name}": number for name, number in one.items()}
     setting = {"students": 30, "jobs": 2, "base": "abc", "machine": "Linux", "cpu": "a processor", "cores": 2}
@@ -68,8 +68,8 @@ def found():
 
 def test_the_page_compares_both_commits():
     text = page(found())
-    assert "| `abc`, all of it | 900 | 1000 | 33.3 | 4000 |" in text
-    assert "| now, until all points are in `grades.csv` | 90 | 100 | 3.3 | 2000 |" in text
+    assert "| `abc`, all of it | 900 | 1000 | 33.3 | 4000 | 30 |" in text
+    assert "| now, until all points are in `grades.csv` | 90 | 100 | 3.3 | 2000 | 28 |" in text
     assert (
         "| points: times faster | 10.0 | 10.0 | 8 |" in text and "| all of it: times faster | 3.0 | 2.5 | 2 |" in text
     )
