@@ -107,7 +107,7 @@ def test_a_new_lock_keeps_the_versions_of_the_old_one(monkeypatch):
 
 
 # What is imported under another name than it is installed under
-INSTALLED_AS = {"IPython": "ipython", "yaml": "pyyaml"}
+INSTALLED_AS = {"IPython": "ipython", "yaml": "pyyaml", "dateutil": "python-dateutil"}
 OURS = {"scripts", "tests", "fixtures_gpt2", "conftest"}
 
 
