@@ -1,6 +1,6 @@
 """Write a made-up class whose points are known, grade it, and compare: grades.csv must hold exactly those points.
 
-    python -m tests.synthetic_class DEST [--students 30] [--labs 01 02 03 04] [--seed 0] [--whole] [--jobs 2]
+    .venv/bin/python -m tests.synthetic_class DEST [--students 30] [--labs 01 02 03 04] [--seed 0] [--whole] [--jobs 2]
 
 The answers are those of `tests/answers/`, where `tests/test_answers.py` holds that the right ones keep their points and
 the wrong ones lose them; some exercises are left as they were handed out. The same arguments give the same class. DEST
@@ -143,7 +143,9 @@ def differences(expected: list[dict[str, str]], grades: Path) -> list[str]:
 
 
 def parser_of_class() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.synthetic_class", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m tests.synthetic_class", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("dest", type=Path, help="the folder for the class, its points and its grading")
     parser.add_argument("--students", type=at_least_one, default=30, help="how many (default: %(default)s)")
     parser.add_argument("--labs", nargs="+", choices=GRADED, default=list(GRADED), help="their numbers (default: all)")
